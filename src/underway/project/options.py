@@ -118,6 +118,13 @@ def _ready(value: Any) -> bool:
     )
 
 
+_MOST_PROCESSES = 512
+
+
+def _processes(value: Any) -> bool:
+    return value == "auto" or (isinstance(value, int) and not _truth(value) and 1 <= value <= _MOST_PROCESSES)
+
+
 @dataclass(frozen=True)
 class StartOptions:
     """What starts; these travel with the application, not with the release."""
@@ -132,6 +139,7 @@ class StartOptions:
         [],
     )
     overlap: bool = option("true or false", _truth, True)
+    processes: int | str = option(f'a number from 1 to {_MOST_PROCESSES}, or "auto"', _processes, 1)
     ready: str | None = option('"accepts", "notify", "line:TEXT" or "called"', _ready)
 
 

@@ -247,6 +247,8 @@ def _start_problems(given: Mapping[str, Any]) -> Iterator[str]:
         yield f"args go with main; {kinds[0]} takes none"
     if "ready" in given and kinds and "main" not in given:
         yield f"ready goes with main; {kinds[0]} is ready when it serves"
+    if given.get("processes", 1) != 1 and not given.get("overlap", True):
+        yield "processes are given, and overlap is false: what must not run twice runs in one process"
     if given.get("ready") == "accepts" and not given.get("listen"):
         yield 'ready = "accepts" needs an address, as in listen = ["tcp://127.0.0.1:8000"]'
     if kinds in (["asgi"], ["wsgi"]) and not given.get("listen"):
@@ -257,6 +259,8 @@ def _start(project: Project, given: Mapping[str, Any]) -> dict[str, Any]:
     shared: dict[str, Any] = {"listen": list(given["listen"])} if given.get("listen") else {}
     if not given.get("overlap", True):
         shared["overlap"] = False
+    if given.get("processes", 1) != 1:
+        shared["processes"] = given["processes"]
     for kind in ("asgi", "wsgi"):
         if kind in given:
             return {kind: given[kind], **shared}

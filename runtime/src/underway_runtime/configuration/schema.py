@@ -24,7 +24,7 @@ from .fields import defaults, fields, is_model, secrets
 from .provenance import Origins, Setting, leaves, shown
 
 RUNTIME = "underway_runtime"
-READ_BY_THE_NODE = frozenset({"args", "drain_timeout", "listen", "overlap", "ready", "server"})
+READ_BY_THE_NODE = frozenset({"args", "drain_timeout", "listen", "overlap", "processes", "ready", "server"})
 """Keys of any application that the node itself reads; a schema need not know them."""
 
 

@@ -147,7 +147,7 @@ def _texts_by_name(value: object) -> bool:
     return isinstance(value, dict) and all(map(_is_text, (*value, *value.values())))
 
 
-_SINCE = ("clients", "directory", "not_handed_over", "starts", "took_over")
+_SINCE = ("clients", "directory", "not_handed_over", "process", "starts", "took_over")
 """What was added later; all else is in every status."""
 _STATUS: dict[str, Callable[[object], bool]] = {
     "name": _is_text,
@@ -164,6 +164,7 @@ _STATUS: dict[str, Callable[[object], bool]] = {
     "not_handed_over": _list(_is_text),
     "clients": _texts_by_name,
     "memory": _or_none(_is_count),
+    "process": _table(number=_is_count, of=_is_count, clients=_is_count),
     "changed": _table(time=_is_text, what=_is_text),
     "loop": _table(answers=lambda value: isinstance(value, bool), seconds=_is_number),
     "applications": _list(_table(name=_is_text, version=_is_text, mode=_is_text, state=_is_text)),

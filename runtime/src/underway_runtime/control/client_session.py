@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -106,7 +107,9 @@ class RequestHandler:
     async def metrics(self) -> str:
         """What Prometheus reads; in the server's loop."""
         upgrades = upgrade_journal.totals(self.upgrades) if self.upgrades is not None else upgrade_journal.Totals()
-        return metrics.text(self.node.status(), await self.loop_monitor.take(), self.clients(), upgrades)
+        status = self.node.status()
+        processes = await asyncio.to_thread(_processes, status) if "process" in status else ()
+        return metrics.text(status, await self.loop_monitor.take(), self.clients(), upgrades, processes)
 
     def session(self, command: str, filename: str, write: Callable[[str, str], None]) -> Session:
         """A new session. Raises Refused when there can be none."""
@@ -115,6 +118,15 @@ class RequestHandler:
         if self._loop is None:
             raise Refused(f"{self.name} is starting and can't run code yet; try again when it is ready")
         return Session(self._loop, filename, self.node.names(), write)
+
+
+def _processes(status: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row of each process, this one being the first."""
+    from . import cookie
+    from .client import client, processes  # what a release in one process does without
+
+    release = client.Place({**os.environ, "RELEASE_COOKIE": cookie.held()})
+    return processes.rows(release, dict(status)) if status["process"]["number"] == 1 else []
 
 
 class ClientSession:

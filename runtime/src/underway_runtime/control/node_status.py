@@ -9,14 +9,24 @@ import time
 from collections.abc import Mapping
 from dataclasses import field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from ..frozen import Frozen
 from ..process import memory
-from ..process.proc_sockets import not_handed_over
+from ..process.proc_sockets import connected, listening, not_handed_over
 from ..process.process_table import children
 from ..process.settings import Settings
 from ..release.boot_script import BootScript, Load, Start
+
+
+class Several(Protocol):
+    """The processes of a release."""
+
+    wanted: int
+
+    @property
+    def number(self) -> int:
+        """Which of them this is, from 1."""
 
 
 class _Running(Frozen):
@@ -55,6 +65,8 @@ class Report:
         self._starts = int(os.environ.pop("RELEASE_STARTS", 1))
         self._began = time.monotonic()
         self.state = "starting"
+        self.several: Several | None = None
+        """The processes of the release, where it runs in more than one."""
         self.took_over = ""
         """The id of the handover by which this node came, where it did."""
         self._changed = _change("starting")
@@ -93,6 +105,7 @@ class Report:
             "clients": {**clients},
             "memory": memory.resident(),
             "changed": self._changed,
+            **self._process(),
             "applications": [
                 {
                     "name": name,
@@ -103,6 +116,14 @@ class Report:
                 for name, load in runs.loads.items()
             ],
         }
+
+    def _process(self) -> dict[str, Any]:
+        """Which of the processes of the release it is, and how many clients are connected to it; nothing where there is one."""
+        if self.several is None:
+            return {}
+        ports = {int(where.rpartition(":")[2]) for where in listening(os.getpid()).values() if where.startswith("tcp")}
+        clients = connected([os.getpid()], ports)
+        return {"process": {"number": self.several.number, "of": self.several.wanted, "clients": clients}}
 
     def _not_handed_over(self) -> list[str]:
         return [] if self._keeper is None else not_handed_over(self._keeper, os.getpid())

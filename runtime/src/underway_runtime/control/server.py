@@ -58,15 +58,16 @@ def open_control(
     secret: str,
     node: NodeControl,
     listen: Callable[[Path, int | None], socket.socket] = listen_on,
+    process: int = 1,
 ) -> Server:
     """Make the node of these settings, whose configuration is installed, answer at its control socket.
 
-    `secret` is the cookie, `listen` is as `listen_on`. Raises ConfigError for configuration that does not hold, and BootError
-    when it can't listen.
+    `secret` is the cookie, `listen` is as `listen_on`, `process` the number of this one among those of the release. Raises
+    ConfigError for configuration that does not hold, and BootError when it can't listen.
     """
     allowed, group = _allowed(), _group()
     cookie.share(settings.var.cookie, group)
-    file = SocketFile(settings, group, listen)
+    file = SocketFile(settings, group, listen, process)
     try:
         listener = file.open()
     except OSError as error:

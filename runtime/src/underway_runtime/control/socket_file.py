@@ -23,13 +23,18 @@ class SocketFile:
     """One such file, and the socket that listens there."""
 
     def __init__(
-        self, settings: Settings, group: int | None, listen: Callable[[Path, int | None], socket.socket]
+        self,
+        settings: Settings,
+        group: int | None,
+        listen: Callable[[Path, int | None], socket.socket],
+        process: int = 1,
     ) -> None:
-        """`listen` is as `listen_on`."""
+        """`listen` is as `listen_on`; `process` is the number of this one among those of the release."""
         self._settings = settings
         self._group = group
         self._listen = listen
-        self.path = settings.tmp.control
+        self._process = process
+        self.path = settings.tmp.control_of(process)
         self._status: os.stat_result | None = None
 
     def open(self) -> socket.socket:
@@ -47,7 +52,7 @@ class SocketFile:
         with contextlib.suppress(OSError):
             if self._status is not None and os.path.samestat(os.lstat(self.path), self._status):
                 return False
-        return lock.contents(self._settings.tmp).get("node") == os.getpid()
+        return self._process > 1 or lock.contents(self._settings.tmp).get("node") == os.getpid()
 
 
 def listen_on(path: Path, group: int | None = None) -> socket.socket:

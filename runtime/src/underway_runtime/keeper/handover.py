@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
+    from .one_process import OneProcess
+    from .processes import Processes
     from .shared_resources import SharedResources
     from .systemd_notify import Systemd
     from .yielding import Yielding
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
         """By name, when each is due, on the monotonic clock."""
         told: bool
         """Whether all is to end."""
+        processes: OneProcess | Processes
+        """Those of the release besides the first."""
 
         @property
         def beat(self) -> float:
@@ -49,6 +53,9 @@ if TYPE_CHECKING:
 
         def finish(self, node: Child) -> None:
             """Take what a node has still sent and printed, in its last moments."""
+
+        def want(self, first: Child, asked: channel.Processes, upgrade_id: str) -> None:
+            """Have further processes of the version of a first one."""
 
 else:
     import _signal
@@ -211,12 +218,35 @@ class Handover:
                 child.failure = child.failure or reason
             case channel.Beat() if child is self.successor:  # its applications have started
                 self._yield_no_more()
+            case channel.Processes() if child is self.successor:
+                self._nodes.want(child, message, self._asked.upgrade_id)
             case channel.Prepared(waiting) if child is self.successor and node is not None:
                 node.send(channel.SuccessorPrepared(waiting))
             case channel.Accepting(line) if child is self.successor and not child.failure:
                 self._accepting(child, line)
             case channel.Leaving() if child is self.leaving and node is not None:
                 node.send(channel.States(), descriptors)
+
+    def obey_node(self, node: Child, message: channel.FromNode, descriptors: list[int]) -> None:
+        """Do what the node sends of a handover, or of an install in place."""
+        match message:
+            case channel.Successor(version, upgrade_id, timeout, to_commit):
+                if refused := self.begin(version, upgrade_id, timeout, to_commit):
+                    node.send(channel.SuccessorBusy(refused))
+            case channel.Go():
+                self.go(descriptors)
+            case channel.GoesOn():
+                self.chances = 0
+            case channel.Stays(reason):
+                self.give_up(reason)
+            case channel.Installing(version, upgrade_id):
+                self.installing(version, upgrade_id)
+            case channel.Installed(line, to_commit):
+                self.installed(line, to_commit)
+            case channel.Undone():
+                self.undone()
+            case channel.Committed():
+                self.committed()
 
     def go(self, descriptors: list[int]) -> None:
         """Let the successor accept: the node has let go of what must not run twice."""
@@ -274,7 +304,7 @@ class Handover:
         nodes = self._nodes
         if self.successor is not None and self.successor.ended is not None:
             self._after_successor(self.successor, self.successor.ended)
-        if self.leaving is not None and self.leaving.ended is not None:
+        if self.leaving is not None and self.leaving.ended is not None and not nodes.processes.has(self.leaving):
             nodes.finish(self.leaving)
             self.leaving = None
             if nodes.node is not None:

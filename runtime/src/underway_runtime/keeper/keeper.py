@@ -14,9 +14,9 @@ another is taking over, or has just taken over         the permanent release is 
 it failed otherwise                                    the keeper ends, with the node's status
 =====================================================  =================================================================
 
-Next to the node there may be one more, of which ``handover.py`` tells; what all of them have from the keeper is in
-``shared_resources.py``. ``release/channel.py`` has the messages, ``phases.py`` the phases of a node, ``signs_of_life.py``
-how long a node may be silent.
+Next to the node there may be one more, of which ``handover.py`` tells, and further processes, of which ``processes.py`` does;
+what all of them have from the keeper is in ``shared_resources.py``. ``release/channel.py`` has the messages, ``phases.py`` the
+phases of a node, ``signs_of_life.py`` how long a node may be silent.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from . import left_behind, phases, signals
 from .child import Child, reap
 from .handover import Handover
 from .logs import Log, Terminal
+from .one_process import OneProcess
 from .shared_resources import SharedResources
 from .signs_of_life import SignsOfLife
 from .systemd_notify import Systemd
@@ -38,6 +39,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
     from collections.abc import Callable, Mapping, Sequence
+
+    from .processes import Processes
 else:
     import _signal
 
@@ -69,7 +72,7 @@ class Keeper:
         self.told = False
         """Whether this keeper was told to stop."""
         self._systemd = systemd
-        self._signs = SignsOfLife(systemd, self.timers)
+        self.signs = SignsOfLife(systemd, self.timers)
         self._resources = SharedResources(systemd.descriptors, log.line)
         self._handover = Handover(self, os.path.dirname(os.path.dirname(command)), self._resources, systemd, log.line)
         self._command = [command, "node", *arguments]
@@ -81,17 +84,25 @@ class Keeper:
         self._stop_timeout = 60.0
         self._hangup_ends = _signal.getsignal(_signal.SIGHUP) != _signal.SIG_IGN  # as nohup leaves it
         self._signals = -1
+        self.processes: OneProcess | Processes = OneProcess()
+        """Those of the release besides the first."""
+        self._follows = ""
+        """Why the permanent version is to be started, when the last of the processes has ended."""
 
     def run(self) -> int:
         """Keep a node running; the exit status. Called once."""
         self._signals = signals.catch()
         self._spawn()
         handover = self._handover
-        while self._status is None or handover.successor is not None or handover.leaving is not None:
+        while self._status is None or [child for child in self._children if child is not self.node]:
             self._wait()
+            self.processes.look()
             handover.look()
             if self.node is not None and self.node.ended is not None:
                 self._after_node(self.node, self.node.ended)
+            if self._follows and not self._children:
+                follows, self._follows = self._follows, ""
+                self.start_permanent(follows)
         self._resources.close()
         self._log.close()
         return self._status
@@ -109,7 +120,7 @@ class Keeper:
             self._status = 1
         self._environ.pop("RELEASE_VSN", None)  # what is started later is the permanent release
         if self._was_ready:
-            self._signs.give_systemd()
+            self.signs.give_systemd()
 
     def start_second(self, version: str) -> Child:
         """Start a node of a version, or of the permanent one, next to the one that runs. Raises OSError."""
@@ -131,11 +142,12 @@ class Keeper:
         self.node = new
         self.timers.clear()
         if new.hello is not None:
-            self._signs.read_heart(new.hello.heart)
+            self.signs.read_heart(new.hello.heart)
         if new.about is not None:
             self._stop_timeout = new.about.stop_timeout
             self._resources.write(new.about.document)
         self._on_ready(new, line)
+        self.processes.accept(new)
         if self.told:
             new.send(channel.Stop())
             new.kill(_signal.SIGTERM)
@@ -153,7 +165,8 @@ class Keeper:
             self._status = 0 if died == -_signal.SIGTERM else status
             return
         if node.phase == phases.RESTARTING:
-            self.start_permanent(f"{self.name} is started again")
+            self._follows = f"{self.name} is started again"  # when the other processes have ended too
+            self.processes.stop()
             return
         if died < 0 and not node.failure:
             self._log.line(f"{self.name} was ended by signal {-died}")
@@ -162,20 +175,21 @@ class Keeper:
         elif handover.trial is not None and node.phase != phases.STOPPING:
             how = f"was ended by signal {-died}" if died < 0 else f"ended with status {died}"
             handover.note(f"it {how} before it was committed")
+            self.processes.stop(node)
             self.start_permanent(f"{ended} and was not committed; the permanent version is started")
         elif handover.chances and not handover.interrupted:
             handover.follow_up(f"{ended} while another version took over")
         elif node.phase == phases.STOPPING or died in (0, -_signal.SIGINT) or not self._was_ready:
             if not self._was_ready and (text := left_behind.sentence(node, self.name, self._environ)):
                 self._log.line(text)
-            self._end(1 if node.failure else status)
+            self.end(1 if node.failure else status)
         else:
             self._start_after_pause(status)
 
     def _start_after_pause(self, status: int) -> None:
         """Start the permanent version again, where there is a heart that allows it; else end."""
-        if (heart := self._signs.heart) is None:
-            self._end(status)
+        if (heart := self.signs.heart) is None:
+            self.end(status)
             return
         pause = heart.pause(time.monotonic())
         if pause is None:
@@ -183,20 +197,30 @@ class Keeper:
                 f"{self.name} ended with status {status}; it was started again {heart.restarts} times within"
                 f" {heart.period:g} s, which is the limit, and is not any more"
             )
-            self._end(1)
+            self.end(1)
             return
         self._log.line(f"{self.name} ended with status {status} and is started again in {pause:g} s")
         self._systemd.send(f"STATUS=ended with status {status}; is started again")
         self.timers["spawn"] = time.monotonic() + pause
-        self._signs.give_systemd()
+        self.signs.give_systemd()
 
-    def _end(self, status: int) -> None:
+    def end(self, status: int) -> None:
         """End with this status: nothing follows."""
         self._status = status
+        self.processes.stop()
         self._handover.end_leaving()
+
+    def want(self, first: Child, asked: channel.Processes, upgrade_id: str) -> None:
+        """Have further processes of the version of a first one; `upgrade_id` is not empty where that is a successor."""
+        if isinstance(self.processes, OneProcess):
+            from .processes import Processes  # most releases run in one
+
+            self.processes = Processes(self, self.signs, self._resources, self._log.line)
+        self.processes.want(first, asked.wanted, asked.version, upgrade_id)
 
     def finish(self, node: Child) -> None:
         """Take what it has still sent and printed, in its last moments."""
+        self.processes.first_ended(node)
         self._read_messages(node)
         self._read_output(node, _CHUNKS)
         node.close()
@@ -206,12 +230,14 @@ class Keeper:
 
     @property
     def _children(self) -> list[Child]:
-        return [node for node in (self.node, self._handover.successor, self._handover.leaving) if node is not None]
+        nodes = [node for node in (self.node, self._handover.successor, self._handover.leaving) if node is not None]
+        return [*nodes, *self.processes.children]
 
     def _wait(self) -> None:
         now = time.monotonic()
         those_of_others = (self._log.due(), *(child.gone_at for child in self._children))
-        due = [now + _LOOK, *self.timers.values(), *(at for at in those_of_others if at is not None)]
+        known = (now + _LOOK, *self.timers.values(), *self.processes.due())
+        due = [*known, *(at for at in those_of_others if at is not None)]
         timeout = max(0.0, min(due) - now) * 1000 + 1
         poll = select.poll()
         for descriptor in (self._signals, *(number for child in self._children for number in child.descriptors)):
@@ -232,6 +258,7 @@ class Keeper:
             if child is not self._handover.leaving and (text := child.strayed(now)):
                 self._log.line(f"error: {self.name} (pid {child.pid}) {text}")
         self._log.tick(now)
+        self.processes.tick(now)
         for name in [name for name, at in self.timers.items() if at <= now]:
             del self.timers[name]
             self._on_timer(name, now)
@@ -241,7 +268,7 @@ class Keeper:
             case "spawn":
                 self._spawn()
             case "watchdog" | "beat" | "second look":
-                if self._signs.on_timer(name, now) and self.node is not None:
+                if self.signs.on_timer(name, now) and self.node is not None:
                     self._log.line(f"{self.name} (pid {self.node.pid}) gave no sign of life and is killed")
                     self.node.kill(_signal.SIGKILL)
             case "successor" | "commit" | "yielding":
@@ -269,7 +296,8 @@ class Keeper:
         elif self.node is not None:
             self._handover.interrupted = self._handover.interrupted or number == _signal.SIGINT
             if not (from_kernel and number == _signal.SIGINT):  # the terminal has told it too
-                self.node.kill(number)
+                for child in (self.node, *self.processes.children):
+                    child.kill(number)
 
     def _read_output(self, node: Child, chunks: int) -> None:
         for _ in range(chunks):
@@ -285,7 +313,7 @@ class Keeper:
                     pass  # of a version that knows more
                 elif node is self.node:
                     self._obey(node, message, descriptors)
-                else:
+                elif not self.processes.obey(node, message):
                     self._handover.obey(node, message, descriptors)
             except (ValueError, TypeError, OverflowError) as error:
                 self._log.line(f"{self.name} sent what is not understood: {error}")
@@ -311,7 +339,7 @@ class Keeper:
             case channel.Alive(within):
                 node.lives(within)
             case channel.Beat() if node.phase != phases.STARTING:
-                self._signs.note()
+                self.signs.note()
             case channel.Status(line):
                 self._systemd.send(f"STATUS={line.splitlines()[0] if line else ''}")
             case channel.Failed(reason):
@@ -319,38 +347,19 @@ class Keeper:
                 self._systemd.send(f"STATUS=failed: {reason.splitlines()[0] if reason else ''}")
             case channel.Restart():
                 node.enter(phases.RESTARTING)
+                self.processes.stop()
+            case channel.Processes():
+                self.want(node, message, "")
             case channel.Stopping(why):
                 node.enter(phases.STOPPING if why == "asked" else phases.FAILING)
-                self._signs.await_none()
+                self.signs.await_none()
             case _:
-                self._obey_upgrade(node, message, descriptors)
-
-    def _obey_upgrade(self, node: Child, message: channel.FromNode, descriptors: list[int]) -> None:
-        """Do what the node sends of a handover, or of an install in place."""
-        handover = self._handover
-        match message:
-            case channel.Successor(version, upgrade_id, timeout, to_commit):
-                if refused := handover.begin(version, upgrade_id, timeout, to_commit):
-                    node.send(channel.SuccessorBusy(refused))
-            case channel.Go():
-                handover.go(descriptors)
-            case channel.GoesOn():
-                handover.chances = 0
-            case channel.Stays(reason):
-                handover.give_up(reason)
-            case channel.Installing(version, upgrade_id):
-                handover.installing(version, upgrade_id)
-            case channel.Installed(line, to_commit):
-                handover.installed(line, to_commit)
-            case channel.Undone():
-                handover.undone()
-            case channel.Committed():
-                handover.committed()
+                self._handover.obey_node(node, message, descriptors)
 
     def _on_hello(self, node: Child, hello: channel.Hello) -> None:
         self.name, self._handover.replaced = hello.name, hello.replaced
-        self._signs.read_heart(hello.heart)
-        if self._resources.admit(node, hello.lock, hello.pid, self._signs.period):
+        self.signs.read_heart(hello.heart)
+        if self._resources.admit(node, hello.lock, hello.pid, self.signs.period):
             self._log.open(hello.log, hello.generations, hello.size, hello.alive, time.monotonic())
 
     def _another_follows(self, node: Child) -> bool:
@@ -358,18 +367,18 @@ class Keeper:
         if node.phase == phases.RESTARTING or self._handover.successor is not None:
             return True
         failing = node.phase in (phases.STARTING, phases.FAILING)
-        return failing and not self.told and self._signs.heart is not None and self._was_ready
+        return failing and not self.told and self.signs.heart is not None and self._was_ready
 
     @property
     def beat(self) -> float:
         """Seconds between the signs of life of a node, or 0."""
-        return self._signs.period
+        return self.signs.period
 
     def _on_ready(self, node: Child, line: str, note: str = "") -> None:
         node.enter(phases.RUNNING)
         for text in self._resources.sockets.permit(node.pid):
             self._log.line(f"{self.name}: {text}")
-        for text in self._resources.sockets.close_unasked(node.pid):
+        for text in self._resources.sockets.close_unasked(node.pid, *(child.pid for child in self.processes.children)):
             self._log.line(f"{self.name} does not listen on {text.replace(' ', ':')} any more")
         self._systemd.send("READY=1", f"MAINPID={os.getpid()}", f"STATUS={line}")
         self._log.drop_tail()
@@ -378,4 +387,5 @@ class Keeper:
         if not self._was_ready:
             self._was_ready = True
             self._started(note)
-        self._signs.begin()
+        self.signs.begin()
+        self.processes.serves(node)

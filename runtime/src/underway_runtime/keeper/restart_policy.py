@@ -13,7 +13,7 @@ class RestartPolicy:
         self.restarts = restarts
         self.period = period
         self.beat = beat
-        self._delay = delay
+        self.delay = delay
         self._times: list[float] = []
 
     @classmethod
@@ -30,4 +30,4 @@ class RestartPolicy:
         if len(self._times) >= self.restarts:
             return None
         self._times.append(now)
-        return min(self._delay * 2.0 ** (len(self._times) - 1), self.period)
+        return min(self.delay * 2.0 ** (len(self._times) - 1), self.period)

@@ -40,15 +40,15 @@ class SharedResources:
             self._lock = holder
             self._write_pid()
         self.write(f'{{"pid": {os.getpid()}, "node": {node.pid}}}')
-        node.send(channel.Held(beat, ""), [self._lock.descriptor])
+        node.send(channel.Held(beat, "", 1), [self._lock.descriptor])
         return True
 
-    def admit_second(self, node: Child, path: str, beat: float, upgrade_id: str) -> None:
-        """Let one more node share the lock, the successor in the handover `upgrade_id`."""
+    def admit_second(self, node: Child, path: str, beat: float, upgrade_id: str, process: int = 1) -> None:
+        """Let one more node share the lock: the successor in the handover `upgrade_id`, or a further process."""
         if self._lock is None or not self._lock.is_at(path):
             node.send(channel.Unwritable("the node that hands over has another RELEASE_TMP"))
         else:
-            node.send(channel.Held(beat, upgrade_id), [self._lock.descriptor])
+            node.send(channel.Held(beat, upgrade_id, process), [self._lock.descriptor])
 
     def write(self, document: str) -> None:
         """Put a document into the lock file."""

@@ -28,6 +28,8 @@ class Held:
         self.socket = socket
         self.given: set[int] = set()
         """The pids of the nodes that have it."""
+        self.last = 0
+        """That of the node that was given it last."""
         self.first = 0
         """That of the node for which it was bound."""
         self.permissions = (0, -1)
@@ -155,6 +157,7 @@ class Sockets:
                 self._held.append(free)
                 socket.listen(_BACKLOG)
         free.given.add(node)
+        free.last = node
         free.wanted[node] = (mode, gid)
         return free.socket
 
@@ -192,10 +195,16 @@ class Sockets:
                 held.close()
                 self._held.remove(held)
 
-    def close_unasked(self, node: int) -> list[str]:
-        """Close what this node has not asked for; these are what they were."""
-        left = [held for held in self._held if node not in held.given]
-        self._held = [held for held in self._held if node in held.given]
+    def close_alone(self, node: int) -> None:
+        """Close what a node that has ended was the only one to have."""
+        for held in [held for held in self._held if held.given <= {node} and node in (held.last, *held.given)]:
+            held.close()
+            self._held.remove(held)
+
+    def close_unasked(self, *nodes: int) -> list[str]:
+        """Close what none of these nodes has asked for; these are what they were."""
+        left = [held for held in self._held if not held.given.intersection(nodes)]
+        self._held = [held for held in self._held if held.given.intersection(nodes)]
         for held in left:
             held.close()
         return [held.key for held in left]

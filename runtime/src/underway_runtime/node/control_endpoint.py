@@ -50,7 +50,7 @@ class ControlEndpoint:
         if self._control is not None:
             self._control.configured()
             return
-        self._control = open_control(self._settings, secret, self, self._listen)
+        self._control = open_control(self._settings, secret, self, self._listen, self._keeper.process)
 
     def about(self, applications: Applications, stops_within: float) -> None:
         """Take the applications, and the seconds that the node takes to end. Answers over HTTP too, where that is
@@ -58,7 +58,8 @@ class ControlEndpoint:
         self._applications = applications
         if self._control is not None:
             self._control.handler.stops_within = stops_within
-            self._control.serve_metrics(self._keeper.bind)
+            if self._keeper.process <= 1:
+                self._control.serve_metrics(self._keeper.bind)
 
     def became(self, settings: Settings, script: BootScript) -> None:
         """It is another version from now on."""

@@ -73,6 +73,8 @@ class Handover:
             self.complete.set()
         self.started = asyncio.Event()
         """The keeper knows that this node is ready."""
+        self.processes: asyncio.Queue[str] = asyncio.Queue()
+        """What becomes of further processes that were asked for: why there are not all of them, or nothing."""
         self.alone = asyncio.Lock()
         """Held by what must not meet a handover."""
         self._going = False
@@ -178,6 +180,8 @@ class Handover:
                 await state.import_states(state.unpack(states), running, self._log)
             case channel.Left():
                 self.complete.set()
+            case channel.ProcessesStarted(reason):
+                self.processes.put_nowait(reason)
 
     async def _go_on(self, outcome: dict[str, Any], reason: str) -> None:
         """Start again what was stopped for a successor: there is none, or not any more."""

@@ -140,6 +140,8 @@ class InPlace:
     ) -> None:
         """`environ` is what the process was started with; `became` tells all others what it is now; `change` says what leads to a
         version, and raises RequiresRestart where nothing does."""
+        self.refused = ""
+        """Why none can be made, whatever the version is; empty where one can."""
         self._suspension = suspension
         self._change = change
         self._applications = applications
@@ -166,6 +168,8 @@ class InPlace:
         return {"how": change.how}
 
     async def _prepared(self, runs: Version, version: str, gates_of_node: Gates) -> tuple[Change, Version]:
+        if self.refused:
+            raise RequiresRestart(self.refused)
         settings = runs.settings.of(version)
         script, wanted = boot_script.read(settings.boot_script), gates.read(settings.place.gates)
         if reasons := unasked(wanted, gates_of_node.private is not None):

@@ -64,6 +64,8 @@ class KeeperClient:
         self._on_unasked: Callable[[], object] = lambda: None
         self.upgrade_id = ""
         """Of the handover, where this node is the successor of one that runs."""
+        self.process = 1
+        """Which of the processes of the release this is; 0 where the keeper, of an older version, knows of one only."""
         self._stop_timeout = STOP_TIMEOUT
         self._document: dict[str, object] = {}
         self._files: dict[str, str] = {}
@@ -94,8 +96,8 @@ class KeeperClient:
         end = None
         for attempt in range(1_000_000):
             match self._ask(hello):
-                case (channel.Held(beat, upgrade_id), [descriptor]):
-                    self._lock, self._beat, self.upgrade_id = descriptor, beat, upgrade_id
+                case (channel.Held(beat, upgrade_id, process), [descriptor]):
+                    self._lock, self._beat, self.upgrade_id, self.process = descriptor, beat, upgrade_id, process
                     self._send(channel.Alive(self._silence))
                     return
                 case (channel.Unwritable(reason), _):
@@ -233,6 +235,15 @@ class KeeperClient:
     def not_installed(self) -> None:
         """Tell that all is as it was before `installing`."""
         self._send(channel.Undone())
+
+    @property
+    def is_late(self) -> bool:
+        """Whether this node is told when it may accept: another runs."""
+        return bool(self.upgrade_id) or self.process > 1
+
+    def processes(self, wanted: int, version: str) -> None:
+        """Have so many processes of this version run, this one included; `on_message` tells what becomes of them."""
+        self._send(channel.Processes(wanted, version))
 
     def committed(self) -> None:
         """Tell that the version of this node is permanent."""

@@ -57,6 +57,7 @@ from .serving import (
     Timeouts,
     Upgrades,
     bind_shared,
+    boot_of,
     drain_timeout,
     end_processes,
     exit_status,
@@ -64,11 +65,14 @@ from .serving import (
     held,
     loop_factory,
     not_handed_over,
+    run_to_end,
+    several_of,
     start_shell,
 )
 
 if TYPE_CHECKING:
     from ..control.console import Shell
+    from .processes import Several
 
 _TO_BEGIN = 5.0
 """Seconds until a main function is taken to have imported what it will, for the collector."""
@@ -103,6 +107,7 @@ class Node:
         self._forced_end = ForcedEnd(self._close_shell)
         self._upgrades: Upgrades | None = None
         """From when the loop runs."""
+        self._several: Several | None = None
         self._exit_error: BaseException | None = None
         self._end_with_others: Callable[[], None] = lambda: None
         """Lets the kernel choose again which process ends when memory runs out."""
@@ -165,9 +170,10 @@ class Node:
         self._configure(secret)
         timeouts = Timeouts.configured()
         self._keeper.about(self._settings, timeouts.stop, timeouts.start)
-        if not self._succeeds:
+        if not self._keeper.is_late:
             self._gates.close_others()
-        self._gates.open(gates.read(self._settings.place.gates))
+        self._several = several_of(self._keeper, self._runs.script, self._settings.version)
+        self._gates.open(gates.read(self._settings.place.gates) if self._keeper.process <= 1 else ())
         self._runs = replace(self._runs, gates=self._gates.wanted)
         booted = self._with_applications(secret, started_with, timeouts)
         self._endpoint.about(booted.applications, timeouts.end)
@@ -179,18 +185,18 @@ class Node:
         settings, script = self._settings, self._runs.script
         check_code_paths(script, settings.directory.lib)
         built = resolution.read(settings.sys_config)
-        if "start-distribution-during-config" in built.flags and not self._succeeds:
+        if "start-distribution-during-config" in built.flags and not self._keeper.is_late:
             config.install(built.values)
             self._endpoint.open(secret)
         self._runs = replace(self._runs, resolved=boot_config.resolve(settings, script))
-        if not self._succeeds:
+        if not self._keeper.is_late:
             boot_config.write_down(settings, script, self._runs.resolved)
             self._endpoint.open(secret)
 
     def _with_applications(self, secret: str, started_with: Mapping[str, str], timeouts: Timeouts) -> Booted:
         """Make what runs applications, before any is loaded."""
         settings = self._settings
-        adoption = Adoption(log, late=self._succeeds)
+        adoption = Adoption(log, late=self._keeper.is_late)
         suspension = Suspension()
         context = ServerContext(
             config.config.get,
@@ -211,12 +217,14 @@ class Node:
             stop_timeout=timeouts.stop,
             drain_timeout=drain_timeout,
             overlaps=partial(overlaps, context=context),
-            late=self._succeeds,
+            late=self._keeper.is_late,
             note=self._endpoint.report.note,
             held=partial(held, self._forced_end, self._keeper.failed, timeouts.start),
         )
         in_place = InPlace(applications, self._keeper, started_with, self._became, log, suspension, self._change)
         instructions = list(self._runs.script.instructions)
+        if self._several is not None:
+            instructions = self._several.join(in_place, self._endpoint.report, instructions)
         return Booted(secret, applications, in_place, instructions, timeouts, context.not_known)
 
     # -------------------------------------------------------------------------------------------------------- serve
@@ -224,17 +232,12 @@ class Node:
     def _run_loop(self, booted: Booted) -> int:
         with asyncio.Runner(loop_factory=loop_factory(booted.applications, self._runs.script)) as runner:
             loop = runner.get_loop()
-            task = asyncio.ensure_future(self._serve(booted), loop=loop)
-            while True:
-                try:
-                    return loop.run_until_complete(task)
-                except (SystemExit, KeyboardInterrupt) as error:
-                    if task.done():
-                        raise
-                    # sys.exit in some task means to end the process, and that is done in order.
-                    self._exit_error = error
-                    log(f"{type(error).__name__} in a task; {self._settings.name} stops", error)
-                    self.ask_to_stop()
+            return run_to_end(loop, asyncio.ensure_future(self._serve(booted), loop=loop), self._on_exit)
+
+    def _on_exit(self, error: BaseException) -> None:
+        self._exit_error = error
+        log(f"{type(error).__name__} in a task; {self._settings.name} stops", error)
+        self.ask_to_stop()
 
     async def _serve(self, booted: Booted) -> int:
         """Start the applications, run until something ends that, and stop; the exit status."""
@@ -247,9 +250,7 @@ class Node:
         self._upgrades = Upgrades(booted, handover, self._gates, self._life, self._keeper, lambda: self._runs)
         self._endpoint.attach(self._upgrades)
         hold, opened = partial(self._gates.hold, self._gates.wanted), partial(self._open_as_successor, booted)
-        script = booted.instructions
-        # A successor boots next to the node that runs, up to where this one accepts.
-        boot = handover.succeed(script, hold, opened) if self._succeeds else applications.boot(script)
+        boot = boot_of(booted, handover, self._keeper, self._several, hold, opened)
         events = Events.begin(boot, self._stop_request.wait(), applications, handover)
         try:
             await first(events.boot, events.asked, events.ending)
@@ -268,8 +269,9 @@ class Node:
 
     def _open_as_successor(self, booted: Booted) -> None:
         """Let commands ask this node from now on, or the one that leaves, which takes no more when it knows that this accepts."""
-        self._gates.close_others()
-        boot_config.write_down(self._settings, self._runs.script, self._runs.resolved)
+        if self._keeper.process <= 1:
+            self._gates.close_others()
+            boot_config.write_down(self._settings, self._runs.script, self._runs.resolved)
         self._endpoint.open(booted.secret)
         self._endpoint.about(booted.applications, booted.timeouts.end)
         assert self._upgrades is not None
@@ -278,13 +280,13 @@ class Node:
     async def _run(self, booted: Booted, handover: Handover, events: Events) -> None:
         """Say that all have started, and go on until the node is to stop; leave it to a successor that accepts."""
         line = booted.line(self._settings.version)
-        if self._succeeds:
+        if self._keeper.is_late:
             await self._take_over(line, handover, events)
         else:
             self._life.enter(Phase.RUNNING)  # first: who waits for the keeper to hear it may ask at once how it is
             self._keeper.ready(line, "\n".join(booted.not_known))
         handover.started.set()
-        taken_over = not self._succeeds or handover.complete.is_set() or events.leaving.done()
+        taken_over = not self._keeper.is_late or handover.complete.is_set() or events.leaving.done()
         self._endpoint.settle(None if taken_over else BootError("it was told to stop, or failed, before it was alone"))
         if self._shell_wanted:
             self._shell = start_shell(
@@ -300,9 +302,10 @@ class Node:
         self._life.enter(Phase.RUNNING)
         self._keeper.accepting(line)
         self._end_with_others()
-        upgrade_journal.note(
-            self._settings.var.upgrades, "boot", "done", self._keeper.upgrade_id, version=self._settings.version
-        )
+        if self._keeper.process <= 1:
+            upgrade_journal.note(
+                self._settings.var.upgrades, "boot", "done", self._keeper.upgrade_id, version=self._settings.version
+            )
         complete = asyncio.ensure_future(handover.complete.wait())
         await first(complete, events.asked, events.ending, events.leaving)
 

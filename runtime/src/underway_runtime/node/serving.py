@@ -21,7 +21,7 @@ from ..process import garbage_collector, leftovers, proc_sockets
 from ..process.log import log
 from ..process.process_table import children
 from ..process.settings import DRAIN_TIMEOUT, HANDOVER_TIMEOUT, START_TIMEOUT, STOP_TIMEOUT, Settings
-from ..release.boot_script import BootScript, Instruction, Start
+from ..release.boot_script import BootScript, Instruction, Load, Start
 from ..release.errors import EXIT_FAILED, PeerLost
 from .forced_end import ForcedEnd
 from .gates import Gates
@@ -32,6 +32,7 @@ from .phases import Life, Phase
 
 if TYPE_CHECKING:
     from ..control.console import Shell
+    from .processes import Several
 
 
 TO_END = 2.0
@@ -165,6 +166,50 @@ class Events(Frozen):
 async def first(*events: asyncio.Future[Any]) -> None:
     """Return when one of them has happened."""
     await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
+
+
+def several_of(keeper: KeeperClient, script: BootScript, version: str) -> Several | None:
+    """The processes in which the applications of a version run, as configured; None where it is one. Raises ConfigError and
+    BootError."""
+    loads = [i for i in script.instructions if isinstance(i, Load) and i.start is not None]
+    numbers = [config.config.get(i.application, "processes", (i.start or {}).get("processes", 1)) for i in loads]
+    if keeper.process <= 1 and all(number == 1 for number in numbers):
+        return None
+    from . import processes
+
+    return processes.Several(keeper, processes.counts(script.instructions, config.config.get), version)
+
+
+def boot_of(
+    booted: Booted,
+    handover: Handover,
+    keeper: KeeperClient,
+    several: Several | None,
+    hold: Callable[[], Awaitable[None]],
+    opened: Callable[[], None],
+) -> Awaitable[None]:
+    """The boot of a node and of its further processes, to be awaited; next to a node that runs it goes up to where this one accepts.
+
+    `hold` tries the gates, `opened` is called when this node answers commands.
+    """
+    if keeper.is_late:
+        return handover.succeed(booted.instructions, hold if several is None else several.after(hold, handover), opened)
+    boot = booted.applications.boot(booted.instructions)
+    return boot if several is None else several.boot(boot, booted.applications, handover)
+
+
+def run_to_end(
+    loop: asyncio.AbstractEventLoop, task: asyncio.Future[int], on_exit: Callable[[BaseException], None]
+) -> int:
+    """Run the loop until the task is done, and return its result. `on_exit` is told of `sys.exit` in some other task, which means
+    to end the process: that is done in order."""
+    while True:
+        try:
+            return loop.run_until_complete(task)
+        except (SystemExit, KeyboardInterrupt) as error:
+            if task.done():
+                raise
+            on_exit(error)
 
 
 def loop_factory(applications: Applications, script: BootScript) -> Callable[[], asyncio.AbstractEventLoop] | None:

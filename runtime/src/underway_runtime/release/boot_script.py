@@ -54,7 +54,7 @@ class Load(Frozen):
     start: Mapping[str, Any] | None = None
     """What starts it, exactly one of: ``{"class": "mod:Class"}``, ``{"asgi": "mod:app", "listen": [...]}``,
     ``{"wsgi": "mod:app", "listen": [...]}``, ``{"main": "mod:func", "args": [...]}``, which may have ``listen`` too; each but
-    a class may have ``"overlap": false``, and a main ``"ready": "…"``. None for a library."""
+    a class may have ``"overlap": false`` and ``"processes": N``, and a main ``"ready": "…"``. None for a library."""
     config_schema: str | None = None
     """``mod:Class`` that its configuration has to fit; an Application class names its own."""
 

@@ -50,6 +50,8 @@ node: `Installed`                                      it is that
 node: `Undone`                                         as before `Installing`
 =====================================================  =================================================================
 
+The node may have further processes started by `Processes`; ``keeper/processes.py`` says what goes between them.
+
 Where all is to stop the keeper sends `Stop` next to its signal, which a service may ignore. A socket is ``tcp4 HOST PORT``,
 ``tcp6 HOST PORT FLOW SCOPE`` or ``unix MODE PATH`` or ``unix MODE:GID PATH``, the mode in octal. Who sees the end of the
 stream has lost the other.
@@ -276,12 +278,20 @@ class Undone(FromNode, word="undone"):
     """It is what it was."""
 
 
+class Processes(FromNode, word="processes"):
+    """So many processes of this version are to run, this one is the first."""
+
+    wanted: int
+    version: str
+
+
 class Held(FromKeeper, word="held"):
     """The node has the lock, and gives a sign of life each `beat` seconds, unless that is 0; `upgrade_id` is that of the handover
-    in which it succeeds another, or empty."""
+    in which it succeeds another, or empty; `process` is its number from 1, and 0 of a keeper that knows of one only."""
 
     beat: float
     upgrade_id: str
+    process: int = 0
 
 
 class Busy(FromKeeper, word="busy"):
@@ -338,6 +348,12 @@ class States(Unasked, word="state"):
 
 class Left(Unasked, word="left"):
     """There is no old node any more."""
+
+
+class ProcessesStarted(Unasked, word="processes\0started"):
+    """All of them are there; or why one is not."""
+
+    reason: str = ""
 
 
 class Stop(Unasked, word="stop"):

@@ -132,6 +132,7 @@ _ROWS = (
         "Run Python code in the running release",
         "control",
         "control.client.rpc:run",
+        (Option("--all", "run it in each process of the release, one after the other", parameter="in_all"),),
         more="- reads the code from standard input.",
     ),
     Command("remote", (), "Open a Python shell in the running release", "control", "control.client.remote:run"),

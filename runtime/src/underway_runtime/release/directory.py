@@ -288,6 +288,10 @@ class VarDirectory(Frozen):
         """The socket at which commands talk to the node."""
         return self.run / names.CONTROL
 
+    def control_of(self, process: int) -> Path:
+        """The control socket of one of the processes of a release, from 1."""
+        return self.control if process <= 1 else self.run / f"{names.CONTROL}.{process}"
+
     @property
     def uses(self) -> Path:
         """The journal of code that was run by rpc, remote and eval."""

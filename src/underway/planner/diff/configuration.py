@@ -54,6 +54,17 @@ def rows(old: Opened, new: Opened) -> Iterator[Row]:
             reason = f"{application} has no config_change, and defaults of its schema differ"
             yield Row("", new.schemas[application], "configuration", "RESTART", reason)
     yield from _gates(old, new)
+    yield from _processes(old)
+
+
+def _processes(running: Opened) -> Iterator[Row]:
+    """What runs in several processes is handed over: all of them together."""
+    for application, start in running.starts.items():
+        built = start.get("processes", 1) if isinstance(start, Mapping) else 1
+        wanted = _values(running).get(application, {}).get("processes", built)
+        if wanted != 1:
+            reason = f"{application} runs in several processes ({wanted}), which are handed over together"
+            yield Row("", "processes", "configuration", "RESTART", reason)
 
 
 def _reasons(running: Opened, application: str, keys: set[str]) -> Iterator[str]:

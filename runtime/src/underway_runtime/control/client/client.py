@@ -69,6 +69,12 @@ class Place:
         self.environ = environ
         self.control = os.path.join(environ.get("RELEASE_TMP") or self.var, names.RUN, names.CONTROL)
 
+    def of_process(self, number: int) -> Place:
+        """The same, to ask one of the processes of the release, from 1."""
+        place = Place(self.environ)
+        place.control += f".{number}" if number > 1 else ""
+        return place
+
 
 class Connection:
     """A connection to a node that has proved to have the cookie, and to which we have."""

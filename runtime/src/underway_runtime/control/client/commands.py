@@ -35,6 +35,10 @@ def run(arguments: list[str], place: Place) -> int:
             from . import rpc
 
             return rpc.run(place, code=code)
+        case ["rpc", "--all", code] | ["rpc", code, "--all"] if code == "-" or not code.startswith("--"):
+            from . import rpc
+
+            return rpc.run(place, code=code, in_all=True)
         case ["remote"]:
             from . import remote
 

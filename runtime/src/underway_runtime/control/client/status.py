@@ -24,7 +24,7 @@ def run(place: Place, *, as_json: bool) -> int:
         return connection.status()
 
     try:
-        status = asked(place, question)
+        status = with_processes(place, asked(place, question))
     except NotRunning as error:
         if not as_json:
             raise
@@ -33,6 +33,16 @@ def run(place: Place, *, as_json: bool) -> int:
         return EXIT_FAILED
     print(json.dumps(status, indent=1) if as_json else text(status))
     return 0
+
+
+def with_processes(place: Place, status: dict[str, Any]) -> dict[str, Any]:
+    """The status of the first process, with a row of each of them and the sum of their memory, where the release runs in several."""
+    if "process" not in status:
+        return status
+    from . import processes
+
+    rows = processes.rows(place, status)
+    return {**status, "processes": rows, "memory_of_all": processes.memory_of(rows)}
 
 
 def metrics(place: Place) -> int:
@@ -64,10 +74,31 @@ def text(status: dict[str, Any]) -> str:
         lines.insert(-1, f"  listens      not handed over: {', '.join(addresses)}")
     for name, clients in (status.get("clients") or {}).items():
         lines.insert(-1, f"  leaves       {name}: {clients}")
+    if processes := status.get("processes"):
+        lines[-1:-1] = _processes(processes, status["memory_of_all"])
     rows = [[app["name"], app["version"], app["mode"], app["state"]] for app in status["applications"]]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines += ["    " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     return "\n".join(lines)
+
+
+def _processes(rows: list[dict[str, Any]], memory: int) -> list[str]:
+    """A line each, and the sum."""
+    table = [
+        [
+            str(row["number"]),
+            row["state"],
+            f"pid {row['pid']}" if row["pid"] else "",
+            f"{row['version']} ({str(row['release_id'])[:12]})" if row["version"] else "",
+            "" if row["clients"] is None else f"{row['clients']} clients",
+            _megabytes(row["memory"]) if row["pid"] else "",
+        ]
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    answering = sum(row["pid"] is not None for row in rows)
+    lines = [f"  processes    {answering} of {len(rows)}, {_megabytes(memory)} together"]
+    return lines + ["    " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
 
 
 def _loop(answers: bool, seconds: float) -> str:

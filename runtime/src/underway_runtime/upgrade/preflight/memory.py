@@ -55,9 +55,12 @@ class Memory:
 
 
 def look(status: Mapping[str, Any], tried: int, root: Path = Path("/")) -> Memory:
-    """Find out what there is next to the node that says this of itself; `tried` is in bytes."""
+    """Find out what there is next to the node that says this of itself; `tried` is in bytes, of one process."""
+    several = status.get("process")
+    count = _count(several.get("of")) or 1 if isinstance(several, Mapping) else 1
     limit = min(memory.left_by_limits(_count(status.get("pid")), root), default=None)
-    return Memory(_count(status.get("memory")), tried, memory.available(root), limit)
+    needs = _count(status.get("memory"))
+    return Memory(needs and needs * count, tried * count, memory.available(root), limit)
 
 
 def _count(value: object) -> int | None:
