@@ -37,6 +37,26 @@ LOOKED_UP: dict[str, Case] = {
         {"m": "class A:\n    def b(self): pass\n", "n": "from m import A\nNAMES = [each for each in vars(A)]\n"},
         {"m:A.a": "HOT removed", "m:A.b": "HOT added", "n:NAMES": "RESTART reached"},
     ),
+    "a list of all names of a module, in another order": (
+        {"m": "def a(): pass\ndef b(): pass\nNAMES = list(globals())\n"},
+        {"m": "def b(): pass\ndef a(): pass\nNAMES = list(globals())\n"},
+        {"m:NAMES": "RESTART reached"},
+    ),
+    "a list of the names that a module has so far": (
+        {"m": "def a(): pass\nNAMES = list(globals())\ndef b(): pass\n"},
+        {"m": "def a(): pass\ndef b(): pass\nNAMES = list(globals())\n"},
+        {"m:NAMES": "RESTART reached"},
+    ),
+    "a list of the members of a class, in another order": (
+        {"m": "class A:\n    def a(self): pass\n    def b(self): pass\n", "n": "from m import A\nX = [*vars(A)]\n"},
+        {"m": "class A:\n    def b(self): pass\n    def a(self): pass\n", "n": "from m import A\nX = [*vars(A)]\n"},
+        {"n:X": "RESTART reached"},
+    ),
+    "the same order, with another body": (
+        {"m": "def a(): pass\ndef b(): pass\nNAMES = list(globals())\n"},
+        {"m": "def a(): return 1\ndef b(): pass\nNAMES = list(globals())\n"},
+        {"m:a": "HOT body", "m:NAMES": None},
+    ),
     "a list that a function has made": (
         {"m": "import n\nNAMES = n.names()\n", "n": "def names(): return [*vars(n)]\ndef a(): pass\n"},
         {"m": "import n\nNAMES = n.names()\n", "n": "def names(): return [*vars(n)]\ndef a(): pass\ndef b(): pass\n"},

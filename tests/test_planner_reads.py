@@ -364,10 +364,68 @@ WITHIN: dict[str, Case] = {
 }
 
 
-@pytest.mark.parametrize("case", [*READ, *LIVES, *WITHIN])
+NOTED = "LINES = {}\ndef noted(f):\n    LINES[f.__name__] = f.__code__.co_firstlineno\n    return f\n"
+ZONE = "import os, time\nZONE = 'Asia/Tokyo'\n"
+LEVEL = "import logging\nLEVEL = 'INFO'\nlog = logging.getLogger('m')\n"
+
+PLACED: dict[str, Case] = {
+    "the line of a function": (
+        {"m": "def f(): pass\nLINE = f.__code__.co_firstlineno\n"},
+        {"m": "# more\ndef f(): pass\nLINE = f.__code__.co_firstlineno\n"},
+        {"m:LINE": "RESTART reached"},
+    ),
+    "the line of a function, which what decorates it has read": (
+        {"m": f"{NOTED}@noted\ndef g(): pass\n"},
+        {"m": f"{NOTED}# more\n@noted\ndef g(): pass\n"},
+        {"m:g": "RESTART reached"},
+    ),
+    "the line of a function of another module": (
+        {"m": "def f(): pass\n", "n": "import inspect, m\nLINE = inspect.getsourcelines(m.f)[1]\n"},
+        {"m": "# more\ndef f(): pass\n", "n": "import inspect, m\nLINE = inspect.getsourcelines(m.f)[1]\n"},
+        {"n:LINE": "RESTART reached"},
+    ),
+    "a line that a function says when it is asked": (
+        {"m": "def f(): return f.__code__.co_firstlineno\n"},
+        {"m": "# more\ndef f(): return f.__code__.co_firstlineno\n"},
+        {},
+    ),
+    "a variable of the environment, of a constant": (
+        {"m": f"{ZONE}os.environ['TZ'] = ZONE\ntime.tzset()\n"},
+        {"m": f"{ZONE}os.environ['TZ'] = ZONE\ntime.tzset()\n".replace("Tokyo", "Seoul")},
+        {"m:ZONE": "HOT value", "m": "RESTART reached, RESTART reached"},
+    ),
+    "a variable of the environment": (
+        {"m": "import os\nos.environ['TZ'] = 'a'\n"},
+        {"m": "import os\nos.environ['TZ'] = 'b'\n"},
+        {"m": "RESTART statement, RESTART statement"},
+    ),
+    "a variable of the environment that a function sets, and another constant": (
+        {"m": f"{ZONE}OTHER = 1\ndef zone(): os.environ['TZ'] = ZONE\nzone()\n"},
+        {"m": f"{ZONE}OTHER = 2\ndef zone(): os.environ['TZ'] = ZONE\nzone()\n"},
+        {"m:OTHER": "HOT value"},
+    ),
+    "the level of a logger that no module has": (
+        {"m": f"{LEVEL}logging.getLogger('other').setLevel(LEVEL)\n"},
+        {"m": f"{LEVEL}logging.getLogger('other').setLevel(LEVEL)\n".replace("INFO", "DEBUG")},
+        {"m:LEVEL": "HOT value", "m": "RESTART reached, RESTART reached"},
+    ),
+    "the same, in a function": (
+        {"m": f"{LEVEL}def quiet(): logging.getLogger('other').setLevel(LEVEL)\nquiet()\n"},
+        {"m": f"{LEVEL}def quiet(): logging.getLogger('other').setLevel(LEVEL)\nquiet()\n".replace("INFO", "DEBUG")},
+        {"m:LEVEL": "HOT value", "m": "RESTART reached, RESTART reached"},
+    ),
+    "the same, as it is called": (
+        {"m": "import logging\ndef quiet(): logging.getLogger('other').setLevel(10)\nquiet()\n"},
+        {"m": "import logging\ndef quiet(): logging.getLogger('other').setLevel(20)\nquiet()\n"},
+        {"m:quiet": "HOT body", "m": "RESTART reached, RESTART reached"},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", [*READ, *LIVES, *WITHIN, *PLACED])
 def test_what_import_has_read_and_what_lives_on_is_seen(tmp_path: Path, case: str) -> None:
     """The plan says RESTART of what would stay as the old version has made it, and of nothing that would not."""
-    old, new, wanted = {**READ, **LIVES, **WITHIN}[case]
+    old, new, wanted = {**READ, **LIVES, **WITHIN, **PLACED}[case]
 
     found: dict[str, Any] = verdicts(compare(tmp_path, old, new))
 

@@ -28,6 +28,8 @@ def deco(f):
 @deco
 def shown(x): return x
 """
+LINE = "def f(): pass\nLINE = f.__code__.co_firstlineno\n"
+NAMES = "X = [name for name in globals() if name in 'AB']\n"
 KEEPING = """
 def memo(f):
     known = {}
@@ -150,6 +152,8 @@ HOT = [
     pytest.param(ALIASES, ALIASES.replace("int | str", "int | str | bytes"), id="type that others have as an argument"),
     pytest.param(OPENED, OPENED.replace("return 0", "return super().size").replace("N = 1", "N = 2"), id="method that comes to use super"),
     pytest.param("N = 1\nX = {n + N for n in (1, 2)}\nY = [X]", "N = 2\nX = {n + N for n in (1, 2)}\nY = [X]", id="set that others have"),
+    pytest.param(LINE, f"# more\n{LINE}", id="line of a function"),
+    pytest.param(f"A = 1\nB = 2\n{NAMES}", f"B = 2\nA = 1\n{NAMES}", id="order of names"),
     pytest.param("X = {'a': (1, 2)}\nY = dict(X)", "X = {'a': (1, 3)}\nY = dict(X)", id="row in a dictionary"),
 ]  # fmt: skip
 

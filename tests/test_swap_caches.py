@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from django.conf import LazySettings  # type: ignore[import-untyped]
@@ -67,3 +68,19 @@ def test_settings_that_a_module_has_configured_itself_are_there_after_a_swap() -
     assert (vars(settings)["ROOT_URLCONF"], vars(settings)["DEBUG"]) == ("web", False)
     journal.undo()
     assert (vars(settings)["ROOT_URLCONF"], vars(settings)["DEBUG"]) == ("shop", False)
+
+
+def test_a_logger_forgets_for_which_levels_it_is_enabled() -> None:
+    """A level that a swap sets itself is the one that counts, also for loggers below that were asked before."""
+    above, below = logging.Logger("above", logging.INFO), logging.Logger("below")
+    below.parent = above
+    assert not below.isEnabledFor(logging.DEBUG)
+    vars(above)["level"] = logging.DEBUG
+    assert not below.isEnabledFor(logging.DEBUG)
+    journal = Journal()
+
+    journal.perform(caches.forgotten(heap.instances(caches.classes(), heap.all_objects())))
+
+    assert below.isEnabledFor(logging.DEBUG)
+    journal.undo()
+    assert not below.isEnabledFor(logging.DEBUG)

@@ -6,7 +6,7 @@ Who asks so reads no name that could be followed, and what it has found is not b
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from .edit import ModuleDiff, PlannerContext
 from .source import Function, Module, functions_in, import_time, imported, names_bound, own_imports, walk
@@ -18,9 +18,10 @@ _BY_NAME = "sys.modules[__name__]"
 
 def check(world: PlannerContext, edits: Mapping[str, ModuleDiff]) -> None:
     """Write RESTART rows for what has found, or would find too early, what comes, goes or is bound to something else."""
+    moved = {name: other for name, edit in edits.items() if (other := _moved(edit))}
     for edit in edits.values():
         _taken(world, edit, edits)
-        _listed(world, edit, edits)
+        _listed(world, edit, edits, moved)
         _listed_early(world, edit)
         _found_early(edit)
         _found_by_getattr(edit, edits)
@@ -62,10 +63,12 @@ def _module_given(world: PlannerContext, edit: ModuleDiff, node: ast.AST, change
     return ""
 
 
-def _listed(world: PlannerContext, edit: ModuleDiff, edits: Mapping[str, ModuleDiff]) -> None:
-    """Ask for a look at what was made at import from a list of names, of which some come or go."""
+def _listed(world: PlannerContext, edit: ModuleDiff, edits: Mapping[str, ModuleDiff], moved: Mapping[str, str]) -> None:
+    """Ask for a look at what was made at import from a list of names, of which some come or go, or have `moved`."""
     of_module = [name for name in (*edit.added, *edit.removed) if "." not in name]
     every = [name for other in edits.values() for name in (*other.added, *other.removed)]
+    of_module += [moved[edit.new.name]] if edit.new.name in moved else []
+    every += moved.values()
     for statement in edit.new.body if every else ():
         for node in import_time(statement, annotations=False):
             what, of_all = _list(node)
@@ -74,9 +77,29 @@ def _listed(world: PlannerContext, edit: ModuleDiff, edits: Mapping[str, ModuleD
             names = every if of_all or isinstance(statement, ast.ClassDef) else of_module
             bound = names_bound(statement)
             if what and names and not {*bound} & {*edit.added}:
-                reason = f"it was made with {what} when the module was imported, which has other names now ({names[0]})"
+                reason = f"it was made with {what} when the module was imported, which has other names, or another order, now ({names[0]})"
                 edit.unless_seen(bound[0] if len(bound) == 1 else "", "reached", reason, statement)
                 break
+
+
+def _moved(edit: ModuleDiff) -> str:
+    """A name of a module, or of a class in it, that stands in another place among those that both releases have; empty for none."""
+    if edit.is_same_text:
+        return ""
+    old, new = dict(_orders(edit.old.body)), dict(_orders(edit.new.body))
+    for path in old.keys() & new.keys():
+        before, after = ([step for step in of[path] if step in other[path]] for of, other in ((old, new), (new, old)))
+        if moved := next((now for was, now in zip(before, after, strict=False) if was != now), ""):
+            return ".".join(filter(None, (path, moved)))
+    return ""
+
+
+def _orders(body: Sequence[ast.stmt], path: str = "") -> Iterator[tuple[str, list[str]]]:
+    """The names of a module and of its classes, in the order in which they come; what binds none by what it says."""
+    yield path, [step for statement in body for step in (*names_bound(statement),) or (ast.unparse(statement),)]
+    for statement in body:
+        if isinstance(statement, ast.ClassDef):
+            yield from _orders(statement.body, f"{path}.{statement.name}" if path else statement.name)
 
 
 def _listed_by_call(world: PlannerContext, module: Module, node: ast.AST, calls: int = 3) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 
-from .source import Module, import_time, walk
+from .source import Function, Module, import_time, walk
 from .values import Side, origin
 
 _HIDDEN = (
@@ -48,10 +48,12 @@ _READING = (
     "sys.getdefaultencoding",
     "sys.getfilesystemencoding",
     "sys.intern",
+    "sys._getframe",
     "os.environ.get",
     "importlib.metadata",
     "importlib.resources",
 )
+_ENVIRONMENT = "os.environ"
 _SAYING = ("warnings.warn", "warnings.warn_explicit")
 """What tells somebody something, and nothing of the process is another for it."""
 
@@ -105,6 +107,10 @@ def _called(side: Side, module: Module, node: ast.AST) -> Iterator[str]:
     )
     for inner in (*decorating, *import_time(node, annotations=False)):
         called = inner.func if isinstance(inner, ast.Call) else inner
+        if isinstance(inner, ast.Subscript) and _is_target(inner):
+            source = origin(side, module, inner.value) if isinstance(inner.value, ast.Name | ast.Attribute) else None
+            if source is not None and ".".join(filter(None, source)) == _ENVIRONMENT:
+                yield _ENVIRONMENT
         if isinstance(called, ast.Name | ast.Attribute) and (
             called is not inner or inner in decorating or _is_target(inner)
         ):
@@ -116,6 +122,62 @@ def _called(side: Side, module: Module, node: ast.AST) -> Iterator[str]:
 def _is_target(node: ast.AST) -> bool:
     """Whether it is bound, or deleted: an attribute of somebody else's module, perhaps."""
     return isinstance(getattr(node, "ctx", None), ast.Store | ast.Del)
+
+
+def may_keep_elsewhere(module: Module) -> bool:
+    """Whether anything in a module may put something where no picture shows it."""
+    source = module.source.encode() if isinstance(module.source, str) else module.source
+    return any(word in source for word in (b"environ", b"setLevel"))
+
+
+def kept_elsewhere(
+    side: Side, module: Module, node: ast.AST, within: Collection[str]
+) -> Iterator[tuple[str, ast.AST, Module, Function | None]]:
+    """What a statement puts where no picture shows it: a variable of the environment, the level of a logger.
+
+    Functions `within` these modules that it calls by name are followed. Each with where, and in which module and function that is.
+    """
+    seen: set[tuple[str, str]] = set()
+    yield from ((what, where, module, None) for what, where in _put(side, module, import_time(node, annotations=False)))
+    for inner in import_time(node, annotations=False):
+        if isinstance(inner, ast.Call):
+            yield from _put_by_call(side, module, inner, within, seen)
+
+
+def _put_by_call(
+    side: Side, module: Module, call: ast.Call, within: Collection[str], seen: set[tuple[str, str]]
+) -> Iterator[tuple[str, ast.AST, Module, Function | None]]:
+    source = side.resolve(module, call.func)
+    known = side.modules.get(source[0]) if source and source[0] in within and source not in seen else None
+    function = known.functions.get(source[1]) if known and source else None
+    if known is None or function is None or source is None:
+        return
+    seen.add(source)
+    every = [inner for statement in function.body for inner in walk(statement)]
+    yield from ((what, where, known, function) for what, where in _put(side, known, every))
+    for inner in every:
+        if isinstance(inner, ast.Call):
+            yield from _put_by_call(side, known, inner, within, seen)
+
+
+def _put(side: Side, module: Module, nodes: Iterable[ast.AST]) -> Iterator[tuple[str, ast.AST]]:
+    for node in nodes:
+        match node:
+            case ast.Assign([ast.Subscript(of)]) if _dotted(side, module, of) == _ENVIRONMENT:
+                yield ast.unparse(node)[:60], node
+            case ast.Call(ast.Attribute(of, name)) if name in _KEEPING and _dotted(side, module, of) == _ENVIRONMENT:
+                yield ast.unparse(node)[:60], node
+            case ast.Call(ast.Attribute(of, "setLevel")) if not _is_own_global(module, of):
+                yield ast.unparse(node)[:60], node
+
+
+def _is_own_global(module: Module, node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id in module.stored
+
+
+def _dotted(side: Side, module: Module, node: ast.expr) -> str:
+    source = origin(side, module, node) if isinstance(node, ast.Name | ast.Attribute) else None
+    return ".".join(filter(None, source or ()))
 
 
 def _below(name: str, names: tuple[str, ...]) -> bool:

@@ -28,6 +28,17 @@ _PREFIXES = (
 """What says where the environment is, of which each version has one."""
 _LISTING = ("pkgutil.iter_modules", "pkgutil.walk_packages")
 """What answers by which modules a package has."""
+_LINES = {
+    *("co_firstlineno", "co_filename", "co_lines", "co_linetable", "co_lnotab", "co_positions"),
+    *("f_lineno", "tb_lineno", "__firstlineno__"),
+}
+"""Attributes that say in which file, and in which line of it, code is."""
+_SOURCES = (
+    *(f"inspect.{name}" for name in ("getfile", "getsourcefile", "getsource", "getsourcelines", "findsource")),
+    *(f"inspect.{name}" for name in ("getcomments", "getframeinfo", "stack", "trace")),
+    *(f"traceback.{name}" for name in ("extract_stack", "format_stack", "walk_stack")),
+)
+"""Functions that say so, or what stands there."""
 _ASKING = ("os.environ.get", "os.getenv")
 _ALWAYS_SET = ("RELEASE_ROOT", "RELEASE_NAME", "RELEASE_VSN", "RELEASE_VAR", "RELEASE_TMP")
 """Variables that code of a release always has: nobody uses what is said to stand for them where they are not set."""
@@ -35,7 +46,10 @@ _ALWAYS_SET = ("RELEASE_ROOT", "RELEASE_NAME", "RELEASE_VSN", "RELEASE_VAR", "RE
 
 def place_read(world: PlannerContext, module: Module, node: ast.AST) -> tuple[str, ast.AST] | None:
     """By what a statement of a module reads that when it runs, and where; functions that it calls by name are followed."""
-    return next(_reads(world, module, import_time(node, annotations=False), set()), None)
+    nodes: list[ast.AST] = [*import_time(node, annotations=False)]
+    if isinstance(node, ast.Name | ast.Attribute):
+        nodes.append(ast.copy_location(ast.Call(node, [], []), node))  # a decorator by itself is called too
+    return next(_reads(world, module, nodes, set()), None)
 
 
 def _reads(
@@ -66,8 +80,12 @@ def _named(world: PlannerContext, module: Module, node: ast.AST) -> str:
         base = world.new.resolve(module, node.value)
         if base is None or (base[0] in world.compared and not base[1]):
             return ast.unparse(node)[:60]
+    if isinstance(node, ast.Attribute) and node.attr in _LINES:
+        return ast.unparse(node)[:60]
     origin = world.new.resolve(module, node)
     dotted = ".".join(origin) if origin else ""
+    if dotted in _SOURCES:
+        return dotted
     return dotted if dotted.startswith(_INSTALLED) or dotted in _PREFIXES else ""
 
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
-from . import expressions
+from . import expressions, marks
 from .edit import ModuleDiff, PlannerContext
 from .mentions import kept_in_state, mentions, path, properties, registered
 from .places import place_read
 from .rules import bases, closures, decorators, unmade
 from .rules.frameworks import cached_makers, staying_fields
-from .source import ANNOTATIONS, Function, Module, annotations_of, import_time, initialiser, names_bound, walk
+from .source import ANNOTATIONS, Function, Module, annotations_of, import_time, initialiser, names_bound, text, walk
 from .values import NotPlain
 
 _AT_START = ("lifespan", "on_startup", "on_shutdown", "cleanup_ctx")
@@ -53,6 +53,7 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
     reading = [staying.without(module) for module in every]
     known, read = mentions(world, reading), properties(every)
     holding = registered(every, known)
+    keeping = any(map(marks.may_keep_elsewhere, every))
     called = mentions(world, reading, annotations=False)
     for one in edits.values():
         _made_when_asked(world, one, edits, stays, called, staying)
@@ -81,8 +82,26 @@ def check(world: PlannerContext, edits: Mapping[str, ModuleDiff], modules: Itera
                 if cls := _compiled_class(world, module, node):
                     of = name.rpartition(".")[0] or name
                     edit.compiled[of] = bases.keeps_annotations_itself(world, module, cls)
+            if edit is not None and keeping:
+                _kept_elsewhere(world, edit, name, node, partial(path, changed=changed, known=known))
             if edit is not None and (what := _set(world, module, node, edits)):
                 edit.unless_seen(name, "reached", f"it sets {what} when the module is imported; that changes", node)
+
+
+def _kept_elsewhere(
+    world: PlannerContext, edit: ModuleDiff, name: str, node: ast.AST, way: Callable[[Iterable[str]], tuple[str, ...]]
+) -> None:
+    """Write RESTART rows for what a statement has put, of something that changes, where no picture shows it."""
+    for what, where, module, function in marks.kept_elsewhere(world.new, edit.new, node, world.compared):
+        before = world.old.modules.get(module.name)
+        was = before.functions.get(function.name) if before and function else None
+        came = way(expressions.names_in(world, module, where))
+        if came or (
+            function is not None and was is not None and text(was) != text(function) and text(where) not in text(was)
+        ):
+            reason = f"`{what}` has run when the module was imported, and left that in no object; {came[-1] if came else name} changes"
+            edit.restart(name, "reached", reason, node)
+            return
 
 
 def _path_at_start(

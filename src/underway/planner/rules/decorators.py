@@ -6,6 +6,7 @@ import ast
 from collections.abc import Container, Iterable
 from typing import Literal, TypeAlias
 
+from ..edit import PlannerContext
 from ..source import Function, Module, Origin, walk
 from ..values import Side, origin
 from . import own_decorators
@@ -95,6 +96,24 @@ def depends(side: Side, module: Module, called: ast.expr) -> bool:
     return ".".join(origin(side, module, called) or ()).rpartition(".")[2] in ("Depends", "Security") and describes(
         side, module, called
     )
+
+
+def only_describes(side: Side, module: Module, call: ast.expr) -> bool:
+    """Whether a call makes nothing but a description of a parameter, of names and constants."""
+    if not isinstance(call, ast.Call) or not describes(side, module, call.func):
+        return False
+    return not any(isinstance(inner, ast.Dict | ast.Set | ast.ListComp) for inner in walk(call))
+
+
+def is_depended_on(world: PlannerContext, function: Origin) -> bool:
+    """Whether a handler depends on a function, which FastAPI has read then: ``Depends(function)``."""
+    for module in (world.new.modules[name] for name in sorted(world.compared) if name in world.new.modules):
+        for node in (inner for statement in module.body for inner in walk(statement)):
+            match node:
+                case ast.Call(called, [first, *_]) if depends(world.new, module, called):
+                    if world.new.resolve(module, first) == function:
+                        return True
+    return False
 
 
 def keeps(side: Side, module: Module, called: ast.expr) -> bool:

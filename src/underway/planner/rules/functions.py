@@ -103,7 +103,7 @@ def compare(
             return edit.restart(name, read, problem, new)
         if not edit.unless_seen(name, what, problem, new):
             return None
-    if read != "body" and not kinds and not owner and made_again.is_depended_on(edit.world, (edit.new.name, name)):
+    if read != "body" and not kinds and not owner and decorators.is_depended_on(edit.world, (edit.new.name, name)):
         problem = f"FastAPI has read its {read} when the handlers were made that depend on it"
         return made_again.with_decorators(edit, name, path, old, new, read, problem)
     if read != "body" and several and "#" in path:

@@ -9,7 +9,7 @@ from underway_runtime.release import code_tree
 from underway_runtime.release.instructions import Changed
 
 from .. import marks
-from ..edit import ModuleDiff, PlannerContext
+from ..edit import ModuleDiff
 from ..source import Function, Origin, annotations_of, path_of, walk
 from . import closures, decorators
 from .frameworks import cached_makers
@@ -80,17 +80,6 @@ def _made(edit: ModuleDiff, name: str, path: str, new: Function, what: str, reas
     edit.row(name, what, "HOT", reason, new)
 
 
-def is_depended_on(world: PlannerContext, function: Origin) -> bool:
-    """Whether a handler depends on a function, which FastAPI has read then: ``Depends(function)``."""
-    for module in (world.new.modules[name] for name in sorted(world.compared) if name in world.new.modules):
-        for node in (inner for statement in module.body for inner in walk(statement)):
-            match node:
-                case ast.Call(called, [first, *_]) if decorators.depends(world.new, module, called):
-                    if world.new.resolve(module, first) == function:
-                        return True
-    return False
-
-
 def _without_closures(edit: ModuleDiff, path: str) -> None:
     """Ask for nothing to be alive that a function has made, and that the one which takes its place makes otherwise."""
     after = below(edit.new.codes, path)
@@ -144,14 +133,14 @@ def _lost(edit: ModuleDiff, old: Function, new: Function) -> str:
             return f"what @{ast.unparse(decorator)} may keep"
     values = [*new.args.defaults, *filter(None, new.args.kw_defaults), *annotations_of(new)]
     made = (inner for value in values for inner in walk(value) if isinstance(inner, ast.Call | ast.Dict | ast.Set))
-    return next((f"what `{ast.unparse(call)}` may hold" for call in made if not describes(edit, call)), "")
-
-
-def describes(edit: ModuleDiff, call: ast.expr) -> bool:
-    """Whether a call makes nothing but a description of a parameter, of names and constants."""
-    if not isinstance(call, ast.Call) or not decorators.describes(edit.world.new, edit.new, call.func):
-        return False
-    return not any(isinstance(inner, ast.Dict | ast.Set | ast.ListComp) for inner in walk(call))
+    return next(
+        (
+            f"what `{ast.unparse(call)}` may hold"
+            for call in made
+            if not decorators.only_describes(edit.world.new, edit.new, call)
+        ),
+        "",
+    )
 
 
 def method(edit: ModuleDiff, name: str, new: Function, owner: str, change: str = "body") -> None:

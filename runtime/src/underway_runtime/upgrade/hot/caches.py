@@ -87,11 +87,18 @@ def _classes() -> Iterator[tuple[Any, Callable[[Acts, dict[str, Any]], None]]]:
         yield _named("django.urls.resolvers", name), _django_pattern
     yield _named("django.template.utils", "EngineHandler"), _django_engines
     yield _included_router(), _fastapi_routes
+    yield _named("logging", "Logger"), _levels
 
 
 def _named(module: str, name: str) -> Any:
     loaded = sys.modules.get(module)
     return objects.names_of(loaded).get(name) if loaded is not None else None
+
+
+def _levels(result: Acts, names: dict[str, Any]) -> None:
+    """Loggers remember for which levels they are enabled, by their own level and those above them."""
+    if names.get("_cache"):
+        result.item(names, "_cache", {})
 
 
 def _jinja_templates(result: Acts, names: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ...edit import ModuleDiff, PlannerContext
 from ...source import Function, Module, Origin, text, walk
 from ...values import origin
-from .. import decorators, made_again, replaced_classes, state, unmade
+from .. import decorators, replaced_classes, state, unmade
 from ..bases import DATACLASS, MODELS
 from . import instances_again
 
@@ -48,7 +48,7 @@ def compare(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -
     sides = ((edit.old, old), (edit.new, new))
     if all(is_model(edit.world, module, cls) for module, cls in sides):
         who, (before, after) = "what makes it", ([*_of_model(edit, cls)] for cls in (old, new))
-    elif all(_is_plain(edit, cls) for cls in (old, new)) and made_again.is_depended_on(
+    elif all(_is_plain(edit, cls) for cls in (old, new)) and decorators.is_depended_on(
         edit.world, (edit.new.name, name)
     ):
         who, (before, after) = "FastAPI", ([*_of_calls(cls)] for cls in (old, new))
@@ -68,7 +68,7 @@ def compare(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef) -
 def is_read(world: PlannerContext, module: Module, cls: ast.ClassDef, edit: ModuleDiff) -> bool:
     """Whether a framework has read a class of the newer release."""
     return is_model(world, module, cls) or (
-        _is_plain(edit, cls) and made_again.is_depended_on(world, (module.name, cls.name))
+        _is_plain(edit, cls) and decorators.is_depended_on(world, (module.name, cls.name))
     )
 
 
@@ -161,7 +161,7 @@ def _lost(edit: ModuleDiff, cls: ast.ClassDef) -> str:
         for call in (inner for part in parts for inner in walk(part) if isinstance(inner, ast.Call)):
             known = _is_of_pydantic(edit, cls, call, _DESCRIBING) or _is_of_forms(edit, cls, call)
             known = known or _origin(edit, cls, call) in _VALUES
-            if not known and not made_again.describes(edit, call):
+            if not known and not decorators.only_describes(edit.world.new, edit.new, call):
                 return f"what `{ast.unparse(call)}` may hold"
     return ""
 

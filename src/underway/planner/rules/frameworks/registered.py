@@ -95,7 +95,7 @@ def _is_type(edit: ModuleDiff, value: ast.expr) -> bool:
 
 def _is_type_argument(edit: ModuleDiff, part: ast.expr) -> bool:
     if isinstance(part, ast.Call):
-        return made_again.describes(edit, part)
+        return decorators.only_describes(edit.world.new, edit.new, part)
     return isinstance(part, ast.Name | ast.Attribute | ast.Constant) or _is_type(edit, part)
 
 
@@ -138,7 +138,7 @@ def _handlers(world: PlannerContext, edit: ModuleDiff, origin: Origin) -> Iterat
         if not _stays(edit, name) or not _names(edit, parts, origin):
             continue
         kinds = decorators.kinds(world.new, edit.new, function.decorator_list)
-        depended_on = not kinds and made_again.is_depended_on(world, (edit.new.name, name))
+        depended_on = not kinds and decorators.is_depended_on(world, (edit.new.name, name))
         if "routes" in kinds or depended_on or cached:
             edit.leave_out(name)
             made_again.registered(edit, name, function, origin)

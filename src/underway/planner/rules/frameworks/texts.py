@@ -22,7 +22,7 @@ from underway_runtime.release.code_tree import IS_LAZY
 
 from ...edit import ModuleDiff
 from ...source import ANNOTATIONS, Function, walk
-from .. import decorators, made_again
+from .. import decorators
 from . import classes_again
 
 Expression = TypeVar("Expression", bound=ast.expr)
@@ -58,7 +58,7 @@ def _parts(edit: ModuleDiff, statement: ast.stmt) -> Iterator[ast.stmt]:
 def _is_read(edit: ModuleDiff, function: Function) -> bool:
     """Whether a framework reads the annotations of a function: of a handler, or of what one depends on."""
     kinds = decorators.kinds(edit.world.new, edit.new, function.decorator_list)
-    return "routes" in kinds or (not kinds and made_again.is_depended_on(edit.world, (edit.new.name, function.name)))
+    return "routes" in kinds or (not kinds and decorators.is_depended_on(edit.world, (edit.new.name, function.name)))
 
 
 def _of_function(function: Function, *, every: bool) -> Iterator[ast.stmt]:
