@@ -171,7 +171,8 @@ CHANGES: list[tuple[str, dict[str, Any], dict[str, str]]] = [
     ("version", "reason"),
     [
         ("3.14.4", "Python 3.14 is upgraded in place from 3.14.5 on, and not 3.14.4"),
-        ("3.15.0rc1", "an upgrade in place was never tried with Python 3.15"),
+        ("3.15.1", "Python 3.15 is upgraded in place from 3.15.2 on, and not 3.15.1"),
+        ("3.16.0rc1", "an upgrade in place was never tried with Python 3.16"),
     ],
 )
 def test_with_a_python_that_it_was_not_tried_with_nothing_is_in_place(
@@ -184,7 +185,7 @@ def test_with_a_python_that_it_was_not_tried_with_nothing_is_in_place(
     assert [(row.verdict, row.reason) for row in found.rows] == [("RESTART", reason)]
 
 
-@pytest.mark.parametrize("version", ["3.11.0", "3.13.5", "3.14.5", "3.14.10"])
+@pytest.mark.parametrize("version", ["3.11.0", "3.13.5", "3.14.5", "3.14.10", "3.15.2"])
 def test_with_a_python_that_it_was_tried_with_an_edit_is_in_place(tmp_path: Path, version: str) -> None:
     """Each minor version from its first micro version on."""
     assert difference(release(tmp_path, "1", interpreter=version), release(tmp_path, "2", interpreter=version)).in_place

@@ -95,6 +95,43 @@ HOT = {
         def f(): return D.__annotations__, sorted(D.__optional_keys__), P.__annotations__
         """,
     ),
+    "comprehensions that unpack": (
+        "3.15",
+        "def f(): return [*row for row in ([1], [2])], {**one for one in ({'a': 1}, {'b': 2})}\n",
+        "def f(): return {*row for row in ([1], [2])}, [*(*row, 3) for row in ([1], [2])], dict(**{'c': 4})\n",
+    ),
+    "a dict that can't be changed": (
+        "3.15",
+        "D = frozendict(a=1)\nE = frozendict({'b': (1, 2)})\ndef f(): return repr(D), repr(E)\n",
+        "D = frozendict(a=2, b=True)\nE = frozendict({'b': (1, 2.0)})\ndef f(): return repr(D), repr(E)\n",
+    ),
+    "a sentinel that is a default": (
+        "3.15",
+        "NO = sentinel('NO')\ndef f(a=NO): return a is NO, repr(a)\n",
+        "NO = sentinel('NO')\ndef g(b: str = NO): return b is NO\ndef f(a=NO, b=1): return a is NO, g(), repr(a)\n",
+    ),
+    "fields of a dataclass that has a sentinel": (
+        "3.15",
+        """
+        import dataclasses
+        NO = sentinel('NO')
+        @dataclasses.dataclass
+        class Point:
+            x: int = 1
+            y: object = NO
+        def f(): return Point().y is NO
+        """,
+        """
+        import dataclasses
+        NO = sentinel('NO')
+        @dataclasses.dataclass
+        class Point:
+            x: int = 1
+            y: object = NO
+            def m(self): return self.y is NO, self.x
+        def f(): return Point().y is NO, Point(2).m()
+        """,
+    ),
 }
 """First the Python that it begins with, then both versions of a module."""
 

@@ -47,6 +47,7 @@ _MAKERS: Mapping[str, Callable[..., Any]] = {
     "tuple": tuple,
     "list": list,
     "dict": dict,
+    **({} if plain_values.FROZEN_DICT is None else {"frozendict": plain_values.FROZEN_DICT}),
 }
 
 _CONVERSIONS: Mapping[int, Callable[[Any], Any]] = {-1: lambda value: value, 115: str, 114: repr, 97: ascii}
@@ -142,6 +143,11 @@ class Side:
             case ast.Call(ast.Name(name), args, []) if name in _MAKERS and name not in module.stored:
                 values = list(map(of, args))
                 return _MAKERS[name](*values if name.endswith("set") else map(_ordered, values))
+            case ast.Call(ast.Name("frozendict"), [], keywords) if (
+                "frozendict" in _MAKERS.keys() - module.stored.keys()
+            ):
+                if all(keyword.arg for keyword in keywords):
+                    return _MAKERS["frozendict"]({keyword.arg: of(keyword.value) for keyword in keywords})
             case ast.Call(func, [argument], []) if ".".join(self.resolve(module, func) or ()) == _VERSION:
                 if (name := of(argument)) in self.versions:
                     return self.versions[name]
@@ -197,6 +203,8 @@ def literal(value: Any) -> ast.expr:
             return _call("set")
         case frozenset():
             return _call("frozenset", ast.Tuple([literal(item) for item in _settled(value)], ast.Load()))
+        case _ if type(value) is plain_values.FROZEN_DICT:
+            return _call("frozendict", literal(dict(value)))
         case dict():
             return ast.Dict([literal(key) for key in value], [literal(item) for item in value.values()])
         case float() if not math.isfinite(value):
@@ -223,7 +231,8 @@ def _spec(text: str) -> str:
 
 def _ordered(value: Any) -> Any:
     """A value whose text, and whose items, come in one order; raises NotPlain where a set has them in another in each process."""
-    inner = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
+    is_dict = isinstance(value, dict) or type(value) is plain_values.FROZEN_DICT
+    inner = [*value, *value.values()] if is_dict else value if isinstance(value, tuple | list) else ()
     if isinstance(value, set | frozenset) and len(value) > 1:
         raise NotPlain("the order of a set differs from process to process")
     for element in inner:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import Any
 
+from ..release import plain_values
 from . import objects, opaque
 from .node import LONGEST, Flag, element_label, is_plain, is_told, key_label
 
@@ -78,6 +79,11 @@ def _queue(value: Any) -> Iterator[tuple[str, Any]]:
     yield "<maxlen>", collections.deque.__dict__["maxlen"].__get__(value)
 
 
+def _frozen_edges(value: Any) -> Iterator[tuple[str, Any]]:
+    kind: Any = plain_values.FROZEN_DICT
+    return _dict_edges(dict(kind.items(value)))
+
+
 ELEMENTS: Mapping[type, tuple[Callable[[Any], Iterable[tuple[str, Any]]], int]] = {
     dict: (_dict_edges, Flag.MUTABLE | Flag.ORDERED),
     list: (_row(list), Flag.MUTABLE | Flag.SEQUENCE),
@@ -85,6 +91,7 @@ ELEMENTS: Mapping[type, tuple[Callable[[Any], Iterable[tuple[str, Any]]], int]] 
     set: (_set_edges, Flag.MUTABLE),
     frozenset: (_set_edges, 0),
     collections.deque: (_queue, Flag.MUTABLE | Flag.SEQUENCE),
+    **({} if plain_values.FROZEN_DICT is None else {plain_values.FROZEN_DICT: (_frozen_edges, int(Flag.ORDERED))}),
 }
 """What reads the elements of a container, and the flags of a node of that."""
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import types
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from importlib import import_module
@@ -49,10 +50,18 @@ _PLACES = (GetSetDescriptorType, MemberDescriptorType)
 _SUSPENDABLE: tuple[tuple[type, str], ...] = ((CoroutineType, "cr"), (GeneratorType, "gi"), (AsyncGeneratorType, "ag"))
 """What waits in the middle of a function, and how its attributes begin."""
 
+LAZY_IMPORT: Any = getattr(types, "LazyImportType", None)
+"""What a name is bound to that ``lazy import`` binds, since 3.15, until somebody uses it."""
+
 
 def is_a(value: object, kinds: type | tuple[type, ...]) -> bool:
     """Whether an object is of a type of Python itself, or of one that inherits from it, whatever it says of itself."""
     return issubclass(type(value), kinds)
+
+
+def is_lazy_import(value: object) -> bool:
+    """Whether a name is bound to an import that nobody has used yet."""
+    return type(value) is LAZY_IMPORT
 
 
 def is_exactly(value: object, kinds: tuple[type, ...]) -> bool:

@@ -19,24 +19,27 @@ from __future__ import annotations
 
 import _thread
 import array
+import builtins
 import collections
 import contextvars
 import datetime as dt
 import decimal
 import functools
 import gc
+import importlib
 import itertools
 import operator
 import pathlib
 import random
 import re
 import struct
+import sys
 import types
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ..release import code_tree
+from ..release import code_tree, plain_values
 from . import objects
 from .node import DIGITS, Flag, Seen, digest_of, is_plain
 
@@ -220,6 +223,27 @@ def _generic_alias(value: Any) -> Seen:
     return Seen(edges=[(f"<{name.strip('_')}>", kind[name].__get__(value)) for name in ("__origin__", "__args__")])
 
 
+def _sentinel(value: Any) -> Seen:
+    return Seen(digest=digest_of(f"{value.__module__}.{value.__name__}"))
+
+
+def _lazy_import(value: Any) -> Seen:
+    """What was not imported yet is told by what it would be."""
+    return Seen(objects.LAZY_IMPORT.__repr__(value), flags=Flag.NAMED)
+
+
+def _of_newer_pythons() -> Mapping[type, Rule]:
+    """Rules for types that not each Python has: texts from templates since 3.14, lazy imports and sentinels since 3.15."""
+    rules: dict[type, Rule] = {}
+    if objects.LAZY_IMPORT is not None:
+        rules |= {objects.LAZY_IMPORT: _lazy_import, vars(builtins)["sentinel"]: _sentinel}
+    if sys.version_info >= (3, 14):
+        templates: Any = importlib.import_module("string.templatelib")
+        rules[templates.Template] = parts("strings", "interpolations", flags=0)
+        rules[templates.Interpolation] = parts("value", "expression", "conversion", "format_spec", flags=0)
+    return rules
+
+
 _Generator: Any = random.Random.__bases__[0]
 """What numbers of a generator come from; of one without a seed it differs in each process."""
 _tuple_getter = type(collections.namedtuple("Any", "one").__dict__["one"])
@@ -268,6 +292,7 @@ EXACT: Mapping[type, Rule] = {
     dt.time: _clock,
     **dict.fromkeys((operator.itemgetter, operator.attrgetter, operator.methodcaller, _tuple_getter), _reduced),
     itertools.count: _count,
+    **_of_newer_pythons(),
     **{
         kind: _text_rule(pathlib.PurePath.__str__)
         for kind in (pathlib.PosixPath, pathlib.PurePosixPath, pathlib.PureWindowsPath)
@@ -353,5 +378,5 @@ def base_of(mro: Iterable[type]) -> tuple[type, Rule] | None:
     return None
 
 
-CONTAINERS = (dict, list, tuple, set, frozenset, collections.deque)
+CONTAINERS = tuple(filter(None, (dict, list, tuple, set, frozenset, collections.deque, plain_values.FROZEN_DICT)))
 """Bases whose elements are looked at."""

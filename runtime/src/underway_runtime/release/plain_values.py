@@ -5,6 +5,7 @@ None, bool, str, int, float, list   as they are
 dict                                as it is, in its order; ``{"$dict": [[key, value]]}`` where a key is not a string or
                                     begins with ``$``
 tuple, set, frozenset               ``{"$tuple": […]}``, ``{"$set": […]}``, ``{"$frozenset": […]}``
+frozendict                          ``{"$frozendict": [[key, value]]}``, of Python 3.15 and later
 bytes                               ``{"$bytes": "6162"}``
 complex                             ``{"$complex": [real, imaginary]}``
 ...                                 ``{"$ellipsis": null}``
@@ -16,9 +17,13 @@ a string that is not UTF-8          ``{"$str": "…"}``
 
 from __future__ import annotations
 
+import builtins
 import json
 import math
 from typing import Any
+
+FROZEN_DICT: Any = getattr(builtins, "frozendict", None)
+"""Python's own dict that can't be changed, since 3.15."""
 
 LONG = 1 << 64
 """Numbers from here on are written as text, since Python reads no decimal number of more than 4300 digits."""
@@ -75,6 +80,8 @@ def _encoded(value: Any) -> Any:
         return {"$tuple": [_encoded(item) for item in value]}
     if kind is set or kind is frozenset:
         return {f"${kind.__name__}": sorted((_encoded(item) for item in value), key=json.dumps)}
+    if kind is FROZEN_DICT:
+        return {"$frozendict": [[_encoded(key), _encoded(item)] for key, item in value.items()]}
     if kind is dict:
         pairs = [(_encoded(key), _encoded(item)) for key, item in value.items()]
         if all(type(key) is str and not key.startswith("$") for key, _ in pairs):
@@ -97,6 +104,8 @@ def _decoded(document: Any) -> Any:
             return frozenset(map(_decoded, items))
         case {"$dict": list(pairs)}:
             return {_decoded(key): _decoded(value) for key, value in pairs}
+        case {"$frozendict": list(pairs)} if FROZEN_DICT is not None:
+            return FROZEN_DICT((_decoded(key), _decoded(value)) for key, value in pairs)
         case {"$bytes": str(text)}:
             return bytes.fromhex(text)
         case {"$str": str(text)}:

@@ -26,10 +26,11 @@ Verdict: TypeAlias = Literal["HOT", "MIGRATE", "RESTART", "REFUSE"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 """From the mildest: swapped in place; and live state is carried over; a fresh interpreter; a person must decide."""
 
-PROVEN: Mapping[str, int] = {"3.11": 0, "3.12": 0, "3.13": 0, "3.14": 5}
+PROVEN: Mapping[str, int] = {"3.11": 0, "3.12": 0, "3.13": 0, "3.14": 5, "3.15": 2}
 """The minor versions of Python with which upgrades in place were tried, each from its first micro version that does.
 
-3.14.0 to 3.14.4 have a collector that goes over old objects step by step: what is young, and since when, can't be asked there.
+3.15 was first tried as 3.15.2. 3.14.0 to 3.14.4 have a collector that goes over old objects step by step: what is
+young, and since when, can't be asked there.
 """
 
 Direction: TypeAlias = Literal["up", "down"]
@@ -41,8 +42,8 @@ _OTHER: Mapping[Direction, str] = {"up": "from", "down": "to"}
 def unproven(version: str) -> str | None:
     """Why nothing is upgraded in place with a version of Python, such as 3.13.1; None where it may be.
 
-    >>> unproven("3.14.5"), unproven("3.15.0")
-    (None, 'an upgrade in place was never tried with Python 3.15')
+    >>> unproven("3.14.5"), unproven("3.16.0")
+    (None, 'an upgrade in place was never tried with Python 3.16')
     """
     major, minor, micro = _NUMBERS.findall(version)[:3]
     python = f"{major}.{minor}"

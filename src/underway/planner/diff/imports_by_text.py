@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_IMPORT = re.compile(r"^\s*(?:from\s+(\S+)\s+import\s+(\([^)]*\)|[^#\n]+)|import\s+([^#\n]+))", re.MULTILINE)
+_IMPORT = re.compile(
+    r"^\s*(?:lazy\s+)?(?:from\s+(\S+)\s+import\s+(\([^)]*\)|[^#\n]+)|import\s+([^#\n]+))", re.MULTILINE
+)
 
 
 def imported_by(file: Path, module: str) -> set[str]:

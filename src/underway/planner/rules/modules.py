@@ -56,10 +56,23 @@ def _lazy_imports(edit: ModuleDiff) -> None:
 
 
 def _imported_lazily(module: Module) -> dict[str, str]:
-    """The names that lazy imports bind, since Python 3.15 (PEP 810), each with its statement."""
+    """The names that lazy imports bind, since Python 3.15 (PEP 810), each with its statement.
+
+    Where a module has ``__lazy_modules__`` every import of it counts: which of them are lazy is known when it is imported.
+    """
     statements = [node for statement in module.body for node in walk(statement) if isinstance(node, ast.stmt)]
-    lazy = [statement for statement in statements if getattr(statement, "is_lazy", 0)]
-    return {name: text(statement) for statement in lazy for name in names_bound(statement)}
+    every = _LAZY_MODULES in module.stored
+    lazy = [
+        statement
+        for statement in statements
+        if getattr(statement, "is_lazy", 0) or (every and isinstance(statement, ast.Import | ast.ImportFrom))
+    ]
+    listing = [text(statement) for statement in module.body if _LAZY_MODULES in names_bound(statement)]
+    return {name: "".join((text(statement), *listing)) for statement in lazy for name in names_bound(statement)}
+
+
+_LAZY_MODULES = "__lazy_modules__"
+"""The name by which a module says of which modules all its imports are lazy."""
 
 
 def _annotations_otherwise(edit: ModuleDiff) -> None:

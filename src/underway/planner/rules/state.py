@@ -17,7 +17,18 @@ _SPEAKING = ("log", "logger", "logging", "_log", "_logger", "LOG", "LOGGER", "wa
 
 
 _KEYS = "dict:"
-_LOWER_CASE = {"deque", "defaultdict", "array", "bytearray", "frozenset", "memoryview", "count", "partial", "object"}
+_LOWER_CASE = {
+    "deque",
+    "defaultdict",
+    "array",
+    "bytearray",
+    "frozenset",
+    "frozendict",
+    "memoryview",
+    "count",
+    "partial",
+    "object",
+}
 """Types that are not called with a capital."""
 
 

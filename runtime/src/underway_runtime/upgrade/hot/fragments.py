@@ -54,6 +54,7 @@ _QUIET = frozenset(
             "complex",
             "dict",
             "float",
+            "frozendict",
             "frozenset",
             "int",
             "len",
@@ -83,7 +84,7 @@ class Stage:
         for target in self.targets.values():
             self._run(target)
         for target in self.targets.values():
-            for name in target.load.rebind:
+            for name in target.rebinds():
                 target.staged.setdefault(name, self.becomes(target.name, name))
 
     def becomes(self, module: str, name: str) -> Any:
@@ -91,7 +92,7 @@ class Stage:
         target = self.targets.get(module)
         if target is None:
             return objects.names_of(import_module(module))[name]
-        if name in target.load.rebind:
+        if name in target.rebinds():
             return self._rebound(target, name)
         self._run(target)
         if name in target.staged:
@@ -118,7 +119,7 @@ class Stage:
             return
         self._begun.add(target.name)
         target.staged = staged = Staged(target, partial(self._rebound, target), self._journal, at_once=self._at_once)
-        for name in target.load.rebind:
+        for name in target.rebinds():
             staged.world.pop(name, None)
             with suppress(ImportError, KeyError):  # of what needs this module in turn: when all have run
                 staged.bind(name, self._rebound(target, name))
@@ -138,7 +139,7 @@ class Staged(dict[str, Any]):
         self._journal = journal
         self._at_once = at_once
         self._rebound = rebound
-        self._elsewhere = load.rebind.keys()
+        self._elsewhere = target.rebinds()
         self._of_classes = [name.rpartition(".")[::2] for name in load.added if "." in name]
         self._missing = {name for name in load.added if name not in target.names}
         with_members = (name for name in (*load.added, *load.values, *load.replaced, *load.refreshed) if "." in name)

@@ -45,9 +45,19 @@ def of_interpreter(magic: str | None = None) -> Iterator[str]:
         yield reason
     if magic is not None and magic != MAGIC_NUMBER.hex():
         yield f"the code that comes is for another Python: its magic number is {magic}, not {MAGIC_NUMBER.hex()}"
+    if lazy := _imports_all_lazily():
+        yield f"{lazy}, so that its modules have not imported what their source says"
     if (others := _other_interpreters()) > 0:
         yield f"other interpreters are in this process besides the main one ({others}), whose objects nobody can look at"
     yield from (f"the audit hook {_name(hook)} would run in the middle" for hook in audit_hooks.hooks)
+
+
+def _imports_all_lazily() -> str:
+    """What makes all imports of this process lazy, since 3.15; empty for nothing."""
+    mode: Callable[[], str] | None = getattr(sys, "get_lazy_imports", None)
+    if mode is None or mode() == "normal":
+        return ""
+    return f"this process has lazy imports switched to {mode()!r} (-X lazy_imports, PYTHON_LAZY_IMPORTS or sys.set_lazy_imports)"
 
 
 def _other_interpreters() -> int:
@@ -77,6 +87,8 @@ def same(value: object, wanted: object) -> bool:
         return True
     if not plain_values.is_plain(value):
         return False
+    if objects.is_exactly(value, (plain_values.FROZEN_DICT,)):
+        value, wanted = (dict(plain_values.FROZEN_DICT.items(either)) for either in (value, wanted))
     match value, wanted:
         case ((list() | tuple()), (list() | tuple())):
             return len(value) == len(wanted) and all(map(same, value, wanted))
@@ -99,7 +111,7 @@ def shared(names: Mapping[str, Any], name: str, besides: int = 0) -> Any:
     for container in waiting:
         inner = (
             container.values()
-            if type(container) is dict
+            if type(container) is dict or type(container) is plain_values.FROZEN_DICT
             else container
             if objects.is_exactly(container, _HOLDING)
             else ()

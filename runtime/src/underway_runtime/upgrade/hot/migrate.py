@@ -234,7 +234,7 @@ def _module(result: Acts, migration: Migration, convert: Convert) -> None:
 
 
 def _is_state(target: Target, name: str, value: Any) -> bool:
-    if name.startswith("__") or objects.is_a(value, (ModuleType, FunctionType, type)):
+    if name.startswith("__") or objects.is_a(value, (ModuleType, FunctionType, type)) or objects.is_lazy_import(value):
         return False
     return name not in target.load.rebind and name not in target.load.removed
 
@@ -243,7 +243,7 @@ def _world(migration: Migration) -> _ModuleContext:
     target, load = migration.target, migration.target.load
     if migration.down:
         return _ModuleContext(target.names)
-    top = {name: target.staged[name] for name in (*load.added, *load.values, *load.rebind) if "." not in name}
+    top = {name: target.staged[name] for name in (*load.added, *load.values, *target.rebinds()) if "." not in name}
     world = _ModuleContext({**target.names, **top})
     for path, function in [(path, target.names.get(path)) for path in load.changed]:
         if type(function) is FunctionType and function.__globals__ is target.names and path not in top:

@@ -133,7 +133,7 @@ def _bound(target: Target, functions: Functions) -> Iterator[tuple[str, Any]]:
             if (set_name := getattr(type(value), "__set_name__", None)) is not None:
                 set_name(value, cls, tail)
         yield name, value
-    for name in load.rebind:
+    for name in target.rebinds():
         if name not in load.added:
             yield name, target.staged[name]
     for name in load.refreshed:

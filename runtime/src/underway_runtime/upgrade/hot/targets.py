@@ -48,6 +48,7 @@ class Target:
     """What its fragment has bound."""
     computing: list[Computing] = field(default_factory=list)
     """What computes the annotations of what its fragment has made."""
+    _rebinds: Mapping[str, tuple[str, str]] | None = None
 
     @property
     def name(self) -> str:
@@ -56,6 +57,17 @@ class Target:
     @property
     def names(self) -> dict[str, Any]:
         return objects.names_of(self.module)
+
+    def rebinds(self) -> Mapping[str, tuple[str, str]]:
+        """The names that stand for one of another module, with that, and are bound again.
+
+        One that was imported lazily, from what is not loaded yet, is not: it will stand for the new one when somebody uses it.
+        """
+        if self._rebinds is None:
+            lazy = {name for name in self.load.rebind if objects.is_lazy_import(self.names.get(name))}
+            every = self.load.rebind.items()
+            self._rebinds = {name: of for name, of in every if name not in lazy or of[0] in sys.modules}
+        return self._rebinds
 
     def class_named(self, path: str) -> type | None:
         """The class of this qualified name, where it is in force and this module's own, whatever it says of itself."""
