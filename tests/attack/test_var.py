@@ -140,6 +140,7 @@ def test_a_cookie_that_leads_to_a_file_of_roots_is_not_read(ground: Ground) -> N
         {"name": {"a": 1}},
         {"clients": ["web"]},
         {"clients": {"web": {"a": 1}}},
+        {"certificates": {"web": 1}},
         {"directory": 1},
         {"took_over": ["x"]},
     ],

@@ -11,12 +11,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def write_tls(directory: Path) -> Path:
+def write_tls(directory: Path, *, serial: int = 1) -> Path:
     """Write a certificate (crt) with its key, the key encrypted (locked), both in one file, and the key of another; `directory`."""
+    directory.mkdir(exist_ok=True)
     key, other = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "web")])
     now = datetime.now(UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+    builder = x509.CertificateBuilder(name, name, key.public_key(), serial, now, now + timedelta(days=1))
     certificate = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
     def pem(key: ec.EllipticCurvePrivateKey, password: bytes = b"") -> bytes:

@@ -60,6 +60,11 @@ async def run(load: Load, reference: str, context: ServerContext) -> Service:
     application = find(reference)
     options = {"log_config": None, **server_options(load, context)}
     graceful = options.pop("timeout_graceful_shutdown", None)
+    certificate = None
+    if options.get("ssl_certfile"):  # few releases serve TLS themselves, and OpenSSL is loaded for it
+        from .certificates import Certificate, tls_of_uvicorn
+
+        certificate = Certificate(load.application, options, context.log)
     try:
         config = uvicorn.Config(application, **options)
     except TypeError as error:
@@ -68,6 +73,8 @@ async def run(load: Load, reference: str, context: ServerContext) -> Service:
         config.load()
     except OSError as error:  # a file of TLS that this user may not read
         raise bad_option(load, "uvicorn", error) from error
+    if certificate is not None and config.ssl is not None:
+        config.ssl = certificate.shown(config.ssl, lambda: tls_of_uvicorn(uvicorn, options))
     if issubclass(config.lifespan_class, LifespanOn):
         config.lifespan_class = Lifespan
     config.loaded_app = closing = ClosingApplication(HeldAsgi(config.loaded_app, context.suspension))
@@ -87,6 +94,7 @@ async def run(load: Load, reference: str, context: ServerContext) -> Service:
             raise BootError(f"its lifespan failed at startup: {_last_line(lifespan)}") from None
         raise
     serving = asyncio.ensure_future(server.main_loop())
+    watching = None if certificate is None else asyncio.ensure_future(certificate.watch())
 
     async def accept() -> None:
         async def has_started() -> None:
@@ -112,6 +120,8 @@ async def run(load: Load, reference: str, context: ServerContext) -> Service:
 
     async def stop(timeout: float) -> None:
         serving.cancel()
+        if watching is not None:
+            watching.cancel()
         try:
             await _stop(server, closing, timeout, graceful)
         finally:
@@ -120,7 +130,8 @@ async def run(load: Load, reference: str, context: ServerContext) -> Service:
         if getattr(lifespan, "shutdown_failed", False):
             raise RuntimeError(f"its lifespan failed at shutdown: {_last_line(lifespan)}")
 
-    return Service(application, serving, stop, accept, drain)
+    tls = (lambda: "") if certificate is None else certificate.describe
+    return Service(application, serving, stop, accept, drain, tls=tls)
 
 
 def _last_line(lifespan: Any) -> str:

@@ -269,9 +269,9 @@ class Applications:
             await asyncio.wait(tasks.values())
         return {name: task.result() for name, task in tasks.items()}
 
-    def drains(self) -> dict[str, str]:
-        """By application, what becomes of its clients at a handover, where that is not ours to do."""
-        return {name: text for name, (_, service) in list(self.running.items()) if (text := service.drains())}
+    def says(self, of: Callable[[Service], str]) -> dict[str, str]:
+        """By application, what `of` finds to say of it."""
+        return {name: text for name, (_, service) in list(self.running.items()) if (text := of(service))}
 
     async def stop_one(self, name: str) -> None:
         """Stop one that runs, within the deadline; `start` starts it again.

@@ -61,6 +61,8 @@ class Service(Frozen):
     Called at most once, before `stop`."""
     drains: Callable[[], str] = lambda: ""
     """Says what becomes of its clients at a handover, where that is not ours to do."""
+    tls: Callable[[], str] = lambda: ""
+    """Says which certificate its clients are shown, where it has one."""
     runs_until_it_ends: bool = False
     """What has not stopped in time does what it did, and can't be started again before it has ended."""
     call: Callable[..., Awaitable[Any]] = _no_method

@@ -147,7 +147,7 @@ def _texts_by_name(value: object) -> bool:
     return isinstance(value, dict) and all(map(_is_text, (*value, *value.values())))
 
 
-_SINCE = ("clients", "directory", "not_handed_over", "process", "starts", "took_over")
+_SINCE = ("certificates", "clients", "directory", "not_handed_over", "process", "starts", "took_over")
 """What was added later; all else is in every status."""
 _STATUS: dict[str, Callable[[object], bool]] = {
     "name": _is_text,
@@ -163,6 +163,7 @@ _STATUS: dict[str, Callable[[object], bool]] = {
     "children": _list(is_pid),
     "not_handed_over": _list(_is_text),
     "clients": _texts_by_name,
+    "certificates": _texts_by_name,
     "memory": _or_none(_is_count),
     "process": _table(number=_is_count, of=_is_count, clients=_is_count),
     "changed": _table(time=_is_text, what=_is_text),

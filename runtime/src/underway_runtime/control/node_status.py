@@ -85,9 +85,11 @@ class Report:
         """Note that something has changed."""
         self._changed = _change(what)
 
-    def document(self, states: Mapping[str, str], clients: Mapping[str, str]) -> dict[str, Any]:
-        """All of it, given the states of the applications that have one, the others are loaded only, and what becomes of the
-        clients of some at a handover."""
+    def document(
+        self, states: Mapping[str, str], clients: Mapping[str, str], certificates: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """All of it, given the states of the applications that have one, the others are loaded only, what becomes of the
+        clients of some at a handover, and which certificates of TLS some show."""
         runs = self._runs
         return {
             "name": runs.settings.name,
@@ -103,6 +105,7 @@ class Report:
             "children": children(os.getpid()),
             "not_handed_over": self._not_handed_over(),
             "clients": {**clients},
+            "certificates": {**(certificates or {})},
             "memory": memory.resident(),
             "changed": self._changed,
             **self._process(),

@@ -96,7 +96,9 @@ class ControlEndpoint:
         """All that is known of the node now."""
         if self._applications is None:
             return self.report.document({}, {})
-        return self.report.document(self._applications.states, self._applications.drains())
+        says = self._applications.says
+        clients, certificates = says(lambda service: service.drains()), says(lambda service: service.tls())
+        return self.report.document(self._applications.states, clients, certificates)
 
     def names(self) -> dict[str, Any]:
         """The configuration, and what runs, each by its name."""

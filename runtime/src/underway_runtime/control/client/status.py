@@ -74,6 +74,8 @@ def text(status: dict[str, Any]) -> str:
         lines.insert(-1, f"  listens      not handed over: {', '.join(addresses)}")
     for name, clients in (status.get("clients") or {}).items():
         lines.insert(-1, f"  leaves       {name}: {clients}")
+    for name, certificate in (status.get("certificates") or {}).items():
+        lines.insert(-1, f"  certificate  {name}: {certificate}")
     if processes := status.get("processes"):
         lines[-1:-1] = _processes(processes, status["memory_of_all"])
     rows = [[app["name"], app["version"], app["mode"], app["state"]] for app in status["applications"]]
