@@ -69,14 +69,21 @@ def failed_in(upgrade: Upgrade, seen: Seen) -> int:
     return sum(upgrade.began <= when <= upgrade.ended for when, _ in seen.failures)
 
 
+def took_in(upgrade: Upgrade, seen: Seen) -> list[float]:
+    """Milliseconds, of each that was asked from its command to its end."""
+    return [_ms(each) for each in seen.answers if upgrade.began <= each.began <= upgrade.ended]
+
+
+def p50_in(upgrade: Upgrade, seen: Seen) -> float:
+    return percentile(took_in(upgrade, seen), 0.5)
+
+
 def p99_in(upgrade: Upgrade, seen: Seen) -> float:
-    """Milliseconds, of what was asked from its command to its end."""
-    return percentile([_ms(each) for each in seen.answers if upgrade.began <= each.began <= upgrade.ended], 0.99)
+    return percentile(took_in(upgrade, seen), 0.99)
 
 
 def slowest_in(upgrade: Upgrade, seen: Seen) -> float:
-    """Milliseconds, of what was asked from its command to its end."""
-    return max((_ms(each) for each in seen.answers if upgrade.began <= each.began <= upgrade.ended), default=0.0)
+    return max(took_in(upgrade, seen), default=0.0)
 
 
 def p99_beside(turn: Turn) -> float:
@@ -138,6 +145,7 @@ ROWS: dict[str, Callable[[Found], str]] = {
     "other clients: answered": lambda found: str(sum(len(turn.seen.answers) for turn in found.turns)),
     "**failed**": _failed,
     "found closed before a request": lambda found: str(sum(turn.seen.found_closed for turn in found.turns)),
+    "p50 around an upgrade, ms": lambda found: _spread(_all(found, p50_in), 1),
     "p99 next to upgrades, ms": lambda found: _spread(list(map(p99_beside, found.turns)), 0),
     "p99 around an upgrade, ms": lambda found: _spread(_all(found, p99_in), 0),
     "slowest answer around an upgrade, ms": lambda found: _spread(_all(found, slowest_in), 0),
@@ -158,6 +166,25 @@ def table(found: Sequence[Found]) -> list[list[str]]:
     if any(each.failed for each in found):
         lines.append(["ended early", *(each.failed for each in found)])
     return lines
+
+
+FELT: dict[str, Callable[[Upgrade, Seen], float]] = {"p50": p50_in, "p99": p99_in, "slowest answer": slowest_in}
+
+
+def felt(found: Sequence[Found]) -> list[str]:
+    """What clients feel of an upgrade by underway, as a part of what they feel of each other's in the same run: medians."""
+    all_ours, others = ([each for each in found if each.turns and each.ours is whose] for whose in (True, False))
+    return [
+        f"around an upgrade, {ours.label} next to {other.label}: "
+        + ", ".join(f"{what} {_ratio(_all(ours, figure), _all(other, figure))}" for what, figure in FELT.items())
+        for ours in all_ours
+        for other in others
+        if other.upgrades and ours.upgrades
+    ]
+
+
+def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    return f"{median(ours) / median(theirs):.2f} times" if median(theirs) else f"{median(ours):.0f} ms, and none"
 
 
 def text(found: Sequence[Found]) -> str:

@@ -101,6 +101,8 @@ class Contender:
     change: Callable[[Server, str], Awaitable[None]]
     """Returns when the old version has gone. Raises Failed."""
     ours: bool = False
+    prepare: Callable[[Server, str], Awaitable[None]] | None = None
+    """What is done before that, and does not count as the upgrade. Raises Failed."""
 
 
 def make(project: Path, drain: float) -> dict[str, Contender]:
@@ -140,6 +142,14 @@ def make(project: Path, drain: float) -> dict[str, Contender]:
             _install_release,
             ours=True,
         ),
+        "kept": Contender(
+            "underway check --keep, install",
+            lambda _: [release / "bin/chat", "start"],
+            lambda port: {"PATH": os.defpath, "CHAT_LISTEN": f"tcp://127.0.0.1:{port}"},
+            _install_release,
+            ours=True,
+            prepare=_keep_release,
+        ),
         "gunicorn": peer(
             "gunicorn HUP",
             _hang_up,
@@ -157,8 +167,16 @@ def make(project: Path, drain: float) -> dict[str, Contender]:
 
 
 async def _install_release(server: Server, version: str) -> None:
+    await _have_done(server, "install", version)
+
+
+async def _keep_release(server: Server, version: str) -> None:
+    await _have_done(server, "check", version, "--keep", "60")
+
+
+async def _have_done(server: Server, *words: str) -> None:
     process = await asyncio.create_subprocess_exec(
-        *(server.command[0], "install", version),
+        *(server.command[0], *words),
         env=dict(server.env),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -167,7 +185,7 @@ async def _install_release(server: Server, version: str) -> None:
     said, _ = await process.communicate()
     if process.returncode != 0:
         raise Failed(
-            f"install {version} ended with status {process.returncode}: {said.decode(errors='replace').strip()}"
+            f"{' '.join(words)} ended with status {process.returncode}: {said.decode(errors='replace').strip()}"
         )
 
 

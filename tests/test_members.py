@@ -86,6 +86,7 @@ def test_a_member_operates_and_runs_nothing_of_his(operated: Node) -> None:
         *({**HAND_OVER, "version": version} for version in ("../../evil", "../evil", str(evil), "evil")),
         *({**INSTALL, "version": version} for version in ("../../evil", "evil")),
         {"do": "consider", "version": "../../evil"},
+        {"do": "keep", "version": "../../evil", "seconds": 1},
         {"do": "rpc", "code": "1"},
         {"do": "shell"},
     ]

@@ -15,6 +15,8 @@ request                         answer
 ``"to_commit": seconds}``
 ``{"do": "consider",``          ``{"how": "hot"}`` or ``"configuration"``, or ``{"unfit": text}`` where that takes a new interpreter
 ``"version": text}``
+``{"do": "keep",``              ``{"kept": pid}`` when a node of it waits to be wanted; ``{"failed": text}``, ``{"busy": text}``
+``"version": …, "seconds": …}``
 ``{"do": "gates"}``             ``{"gates": [{"gate": text, "passed": …, "attempts": […]}, …]}``, when they have been tried
 ``{"do": "committed"}``         ``{"noted": true}``
 ``{"do": "rpc", "code": …}``    ``{"out": text}``, ``{"err": text}``, …, ``{"end": how, "status": number}``
@@ -51,6 +53,7 @@ from .requests import (
     Committed,
     HandOver,
     Install,
+    Keep,
     Metrics,
     OpenShell,
     Ready,
@@ -178,6 +181,9 @@ class ClientSession:
                 await self._outcome(node.install(request))
             case CanInstallInPlace():
                 await self._outcome(node.can_install_in_place(request.version))
+            case Keep():
+                _refuse(node.why_not_startable(request.version))
+                await self._outcome(node.keep(request))
             case TryGates():
                 await self._outcome(node.try_gates())
             case Committed():

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import Any, Protocol
 
 from .frames import Message
-from .requests import HandOver, Install
+from .requests import HandOver, Install, Keep
 
 
 class NodeControl(Protocol):
@@ -36,6 +36,9 @@ class NodeControl(Protocol):
 
     def can_install_in_place(self, version: str) -> Future[Message]:
         """Find out whether this process could become a version; changes nothing."""
+
+    def keep(self, request: Keep) -> Future[Message]:
+        """Have a node of a version started that waits to be wanted; the answer comes when it does, or has failed."""
 
     def try_gates(self) -> Future[Message]:
         """Try the gates of the version that runs."""

@@ -100,6 +100,13 @@ class CanInstallInPlace(Request):
     version: str
 
 
+class Keep(Request):
+    """A node of a version that waits for so many seconds to be wanted."""
+
+    version: str
+    seconds: float
+
+
 class TryGates(Request):
     """The gates of the version that runs, tried now."""
 
@@ -138,6 +145,7 @@ REQUESTS: Mapping[str, Form] = {
     "hand over": Form(HandOver, {**_UPGRADE, "version": VERSION_OR_PERMANENT}, who=MEMBERS),
     "install": Form(Install, _UPGRADE, who=MEMBERS),
     "consider": Form(CanInstallInPlace, {"version": VERSION}, who=MEMBERS),
+    "keep": Form(Keep, {"version": VERSION, "seconds": SECONDS}, who=MEMBERS),
     "gates": Form(TryGates, who=MEMBERS),
     "committed": Form(Committed, who=MEMBERS),
     "rpc": Form(Rpc, {"code": TEXT}, enabled_by="rpc"),

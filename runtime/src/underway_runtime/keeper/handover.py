@@ -18,45 +18,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
     from collections.abc import Callable
-    from typing import Protocol
 
-    from .one_process import OneProcess
-    from .processes import Processes
+    from .kept import Kept
+    from .nodes import Nodes
     from .shared_resources import SharedResources
     from .systemd_notify import Systemd
     from .yielding import Yielding
-
-    class Nodes(Protocol):
-        """Who starts the nodes, and knows which of them is the node."""
-
-        name: str
-        node: Child | None
-        timers: dict[str, float]
-        """By name, when each is due, on the monotonic clock."""
-        told: bool
-        """Whether all is to end."""
-        processes: OneProcess | Processes
-        """Those of the release besides the first."""
-
-        @property
-        def beat(self) -> float:
-            """Seconds between the signs of life of a node, or 0."""
-
-        def start_second(self, version: str) -> Child:
-            """Start a node of a version, or of the permanent one, next to the one that runs. Raises OSError."""
-
-        def follow(self, new: Child, line: str) -> None:
-            """Take this one for the node from here on; `line` is what it sends of itself."""
-
-        def start_permanent(self, why: str) -> None:
-            """Start the permanent version, since nothing else runs; `why` is for the log."""
-
-        def finish(self, node: Child) -> None:
-            """Take what a node has still sent and printed, in its last moments."""
-
-        def want(self, first: Child, asked: channel.Processes, upgrade_id: str) -> None:
-            """Have further processes of the version of a first one."""
-
 else:
     import _signal
 
@@ -91,6 +58,8 @@ class Handover:
         self._log = log
         self.successor: Child | None = None
         self.leaving: Child | None = None
+        self._kept: Kept | None = None  # what may be kept, where that was ever asked for
+        self._was_kept: Child | None = None  # the successor, where it was that
         self.trial: Asked | None = None
         """Of the node, where it has taken over and is not committed."""
         self._before: Asked | None = None  # of the node before it became another version in place
@@ -110,22 +79,60 @@ class Handover:
 
     def begin(self, version: str, upgrade_id: str, timeout: float, to_commit: float) -> str:
         """Start a successor; returns why not."""
-        nodes = self._nodes
-        if in_the_way := self._in_the_way() or _wrong(self._root, version, upgrade_id, timeout, to_commit):
+        nodes, name = self._nodes, "kept" if upgrade_id == channel.KEPT else upgrade_id
+        if in_the_way := self._in_the_way() or _wrong(self._root, version, name, timeout, to_commit):
             return in_the_way
+        if upgrade_id == channel.KEPT:
+            return self._keep(version, timeout)
         self._asked = Asked(version, upgrade_id, to_commit)
+        self._was_kept = None if self._kept is None else self._kept.take(version)
+        if self._was_kept is not None:
+            self.successor = self._was_kept
+            self._was_kept.send(channel.Held(nodes.beat, upgrade_id))
+        elif refused := self._start(version):
+            return refused
+        self._systemd.reloading()
+        nodes.timers["successor"] = time.monotonic() + timeout
+        self._of, self._went, self.chances, self.interrupted = nodes.node, False, _CHANCES, False
+        return ""
+
+    def _start(self, version: str) -> str:
+        """Start a successor, which yields to the node; returns why not."""
+        from . import yielding  # few keepers ever have a second node
+
+        nodes = self._nodes
         try:
             self.successor = nodes.start_second(version)
         except OSError as error:
             return f"{nodes.name} can't be executed: {error.strerror}"
-        from . import yielding  # few keepers ever have a second node
-
-        self._systemd.reloading()
-        nodes.timers["successor"] = time.monotonic() + timeout
         self._yielding = yielding.Yielding(self.successor.pid)
         nodes.timers["yielding"] = time.monotonic() + yielding.SECONDS
-        self._of, self._went, self.chances, self.interrupted = nodes.node, False, _CHANCES, False
         return ""
+
+    def _keep(self, version: str, seconds: float) -> str:
+        from . import kept
+
+        self._kept = self._kept or kept.Kept(self._nodes, self._resources, self._log)
+        return self._kept.begin(version, seconds)
+
+    @property
+    def kept(self) -> Child | None:
+        """A node that waits to be wanted, or is on its way to that."""
+        return None if self._kept is None else self._kept.child
+
+    def end_kept(self, reason: str) -> None:
+        """End that, where there is one."""
+        if self._kept is not None:
+            self._kept.end(reason)
+
+    def _start_afresh(self, waited: Child, reason: str) -> None:
+        """Replace a successor that was kept, and is not what a start would be now."""
+        self._log(f"what was kept (pid {waited.pid}) is not used: {reason}")
+        waited.kill(_signal.SIGKILL)
+        waited.close()
+        self._resources.sockets.drop(waited.pid)
+        if refused := self._start(self._asked.version):
+            waited.failure = refused  # its end is that of the successor
 
     def _in_the_way(self) -> str:
         if self.successor is not None:
@@ -156,6 +163,8 @@ class Handover:
             self.give_up("it was not ready in time")
         elif name == "yielding":
             self._yield_no_more()
+        elif name == "kept":
+            self.end_kept("its time is over")
         elif self.trial is not None:
             self._late = True
             if self._in_the_way():
@@ -182,11 +191,13 @@ class Handover:
 
     def node_ended(self) -> None:
         """End a successor that waits for the word of the node, which is gone."""
+        self.end_kept(f"{self._nodes.name} has ended")
         if not self.goes_on:
             self.give_up(f"{self._nodes.name} has ended meanwhile")
 
     def end_leaving(self) -> None:
         """Nobody follows: the one that leaves is to hurry."""
+        self.end_kept("nothing runs any more")
         if self.leaving is not None:
             self.leaving.kill(_signal.SIGTERM)
 
@@ -203,7 +214,12 @@ class Handover:
     def obey(self, child: Child, message: channel.FromNode, descriptors: list[int]) -> None:
         """Do what a successor sends, or the one that leaves."""
         node, resources = self._nodes.node, self._resources
+        if self._kept is not None and child is self.kept:
+            self._kept.obey(child, message)
+            return
         match message:
+            case channel.Stays(reason) if child is self._was_kept and child is self.successor:
+                self._start_afresh(child, reason)
             case channel.Hello():
                 child.hello = message
                 resources.admit_second(child, message.lock, self._nodes.beat, self._asked.upgrade_id)
@@ -260,6 +276,7 @@ class Handover:
         if wrong := _wrong(self._root, version, upgrade_id, 0, 0):
             self._log(f"{self._nodes.name} sent 'installing', and {wrong}")
             return
+        self.end_kept("a version is put in place")
         self._before, self.trial = self.trial, Asked(version, upgrade_id, 0)
 
     def installed(self, line: str, to_commit: float) -> None:
@@ -302,6 +319,8 @@ class Handover:
     def look(self) -> None:
         """Do what follows where one of them has ended; all that it has sent has been obeyed."""
         nodes = self._nodes
+        if self._kept is not None:
+            self._kept.look()
         if self.successor is not None and self.successor.ended is not None:
             self._after_successor(self.successor, self.successor.ended)
         if self.leaving is not None and self.leaving.ended is not None and not nodes.processes.has(self.leaving):

@@ -230,8 +230,9 @@ class Keeper:
 
     @property
     def _children(self) -> list[Child]:
-        nodes = [node for node in (self.node, self._handover.successor, self._handover.leaving) if node is not None]
-        return [*nodes, *self.processes.children]
+        handover = self._handover
+        nodes = (self.node, handover.successor, handover.leaving, handover.kept)
+        return [*(node for node in nodes if node is not None), *self.processes.children]
 
     def _wait(self) -> None:
         now = time.monotonic()
@@ -271,7 +272,7 @@ class Keeper:
                 if self.signs.on_timer(name, now) and self.node is not None:
                     self._log.line(f"{self.name} (pid {self.node.pid}) gave no sign of life and is killed")
                     self.node.kill(_signal.SIGKILL)
-            case "successor" | "commit" | "yielding":
+            case "successor" | "commit" | "yielding" | "kept":
                 self._handover.on_timer(name, now)
             case "stop" if self.node is not None:
                 self._log.line(

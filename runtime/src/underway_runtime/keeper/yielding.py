@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 LOWER = 10
 """A ninth of the processor, next to one that wants all of it."""
-SECONDS = 10.0
+SECONDS = 5.0
 """No start is kept back for longer: each has a time in which it is to come to its end."""
 _LOWEST = 19
 

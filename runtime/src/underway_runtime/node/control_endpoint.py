@@ -15,7 +15,7 @@ from ..apps.controller import Applications
 from ..apps.service import describe
 from ..configuration import config
 from ..control.node_status import Report
-from ..control.requests import HandOver, Install
+from ..control.requests import HandOver, Install, Keep
 from ..control.server import Server, open_control
 from ..process.settings import Settings
 from ..release import names
@@ -126,6 +126,12 @@ class ControlEndpoint:
     def can_install_in_place(self, version: str) -> Future[dict[str, Any]]:
         """Find out whether that could be; as `InPlace.can_install_in_place`."""
         return self._on_loop(lambda upgrades: upgrades.can_install_in_place(version))
+
+    def keep(self, request: Keep) -> Future[dict[str, Any]]:
+        """Have a node kept for the next install; as `Handover.keep`."""
+        if self._upgrades is None:
+            return _is_starting()
+        return self._upgrades.handover.keep(request.version, float(request.seconds))
 
     def try_gates(self) -> Future[dict[str, Any]]:
         """Try the gates of the version that runs."""

@@ -83,6 +83,7 @@ class Handover:
         self._messages: asyncio.Queue[tuple[channel.FromKeeper, bytes]] = asyncio.Queue()
         self._may_accept: asyncio.Future[bytes] = self._loop.create_future()
         self._outcome: Future[dict[str, Any]] | None = None
+        self._keeping: Future[dict[str, Any]] | None = None
         self._let_go: dict[str, Mode] = {}
         self._stays = ""
         self.upgrade_id = ""
@@ -110,6 +111,29 @@ class Handover:
 
         self._loop.call_soon_threadsafe(begin)
         return outcome
+
+    def keep(self, version: str, seconds: float) -> Future[dict[str, Any]]:
+        """Have a node of a version started that waits to be wanted, for so many seconds; from any thread.
+
+        The result is ``{"kept": pid}`` when it waits, or ``{"failed": reason}``, or ``{"busy": reason}``."""
+        outcome: Future[dict[str, Any]] = Future()
+
+        def begin() -> None:
+            if not outcome.set_running_or_notify_cancel():
+                return
+            if reason := self.busy or ("another check has one kept" if self._keeping is not None else ""):
+                outcome.set_result({"busy": reason})
+                return
+            self._keeping = outcome
+            self._keeper.successor(version, channel.KEPT, seconds, 0)
+
+        self._loop.call_soon_threadsafe(begin)
+        return outcome
+
+    def _settle_keeping(self, outcome: dict[str, Any]) -> None:
+        if self._keeping is not None:
+            self._keeping.set_result(outcome)
+            self._keeping = None
 
     @property
     def busy(self) -> str:
@@ -162,6 +186,10 @@ class Handover:
 
     async def _obey(self, message: channel.FromKeeper, states: bytes) -> None:
         match message:
+            case channel.SuccessorPrepared((channel.KEPT, pid)):
+                self._settle_keeping({"kept": int(pid)})
+            case channel.SuccessorFailed(reason) | channel.SuccessorBusy(reason) if self._keeping is not None:
+                self._settle_keeping({"failed": reason})
             case channel.SuccessorPrepared(waiting):
                 async with self.alone:
                     self._going = True

@@ -40,7 +40,6 @@ _SIGNS = 5
 """So many signs of life are missed before a start has failed, however short its time is: the node's own deadline names more."""
 _CLOSED = (errno.EBADF, errno.ENOTSOCK)
 
-
 Answer: TypeAlias = tuple[channel.FromKeeper, list[int]]
 """A message of the keeper, with its descriptors."""
 
@@ -68,6 +67,7 @@ class KeeperClient:
         """Which of the processes of the release this is; 0 where the keeper, of an older version, knows of one only."""
         self._stop_timeout = STOP_TIMEOUT
         self._document: dict[str, object] = {}
+        self.why_stale: Callable[[], str] = str  # of one that was kept: it is not what a start would be
         self._files: dict[str, str] = {}
         """The socket files that the keeper has made for this node, by what it was asked."""
         os.register_at_fork(after_in_child=self._let_go)  # a child would keep the lock of a node that is gone
@@ -205,8 +205,13 @@ class KeeperClient:
         self._send(channel.Beat())
 
     def prepared(self, waiting: Sequence[str]) -> None:
-        """Tell that this successor could accept; it waits to start these applications until the node before has let them go."""
-        self._send(channel.Prepared((*waiting,)))
+        """Tell that this successor could accept, and waits to start these; or why one that was kept is not what a start would be."""
+        self._send(channel.Stays(stale) if (stale := self.why_stale()) else channel.Prepared((*waiting,)))
+
+    def wait(self) -> Answer | None:
+        """Tell that this node is kept; returns what the keeper says when it is wanted, or None when that has gone."""
+        self._send(channel.Prepared((channel.KEPT,)))
+        return self._answers.get()
 
     def stays(self, reason: str) -> None:
         """Tell that the successor must not accept, and is to be ended: this node goes on."""

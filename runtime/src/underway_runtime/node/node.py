@@ -178,7 +178,7 @@ class Node:
         booted = self._with_applications(secret, started_with, timeouts)
         self._endpoint.about(booted.applications, timeouts.end)
         booted.load(self._forced_end, self._keeper.failed)
-        return booted
+        return booted.when_wanted(self._keeper, self._runs, started_with)
 
     def _configure(self, secret: str) -> None:
         """Resolve and install the configuration, and answer commands from then on, unless another node still does."""

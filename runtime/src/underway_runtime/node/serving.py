@@ -21,6 +21,7 @@ from ..process import garbage_collector, leftovers, proc_sockets
 from ..process.log import log
 from ..process.process_table import children
 from ..process.settings import DRAIN_TIMEOUT, HANDOVER_TIMEOUT, START_TIMEOUT, STOP_TIMEOUT, Settings
+from ..release import channel
 from ..release.boot_script import BootScript, Instruction, Load, Start
 from ..release.errors import EXIT_FAILED, PeerLost
 from .forced_end import ForcedEnd
@@ -110,6 +111,14 @@ class Booted(Frozen):
                 garbage_collector.set_aside()
         for name in self.applications.loaded:
             drain_timeout(name)  # a wrong one is told now
+
+    def when_wanted(self, keeper: KeeperClient, runs: Version, environ: Mapping[str, str]) -> Booted:
+        """Return this, at once but where `check` has this node kept: then when it is wanted. Raises BootError where it can't be kept."""
+        if keeper.upgrade_id == channel.KEPT:
+            from . import kept  # few are
+
+            kept.wait(keeper, runs, environ)
+        return self
 
 
 def held(forced_end: ForcedEnd, failed: Callable[[str], object], seconds: float, name: str) -> NoReturn:

@@ -38,16 +38,15 @@ the old one ends                                       `Left` to the new one
 the new one fails, or takes too long, before it        it is killed; `SuccessorFailed` to the old one
 accepts
 old: `GoesOn`                                          it has started again what it had let go
+new, with the id `KEPT`: `Prepared` with that          it waits; `SuccessorPrepared` with its pid. `Held` again: it goes on
+new, that had it: `Stays`                              another is started: this one is not what a start would be now
 the old one ends before `Go`                           the new one is killed, and the permanent one started
 the old one ends after `Go`                            the new one takes over all the same
 the new one ends before the old one has left           the permanent one is started; where that fails, once more when the
                                                        old one has left
 node: `Committed`                                      it is not temporary any more
 a temporary one fails, or is not committed in time     the permanent one follows it, and the file `Hello.replaced` says why
-
-node: `Installing`                                     it is temporary: it becomes another version
-node: `Installed`                                      it is that
-node: `Undone`                                         as before `Installing`
+node: `Installing`, `Installed`, `Undone`              it is temporary: it becomes another version; is that; is as before
 =====================================================  =================================================================
 
 The node may have further processes started by `Processes`; ``keeper/processes.py`` says what goes between them.
@@ -78,6 +77,9 @@ LIMIT = 65536
 
 VARIABLE = "UNDERWAY_KEEPER"
 """Holds, for a moment, the number of the node's descriptor."""
+
+KEPT = "*"
+"""The `upgrade_id` of a successor that is to wait until it is wanted: for `Successor.timeout` seconds, as `check` has asked for."""
 
 BATCH = 64
 """How many sockets go into one message; Linux takes 253 descriptors."""

@@ -217,7 +217,14 @@ _ROWS = (
         "Try a version without installing it, and show what installing it would do",
         "upgrade",
         "upgrade.commands:check",
-        (_JSON, _AT_LEAST, _HOW, _AGAIN, Option("--within", "limit the time of the trial (default: 60)", "SECONDS")),
+        (
+            _JSON,
+            _AT_LEAST,
+            _HOW,
+            _AGAIN,
+            Option("--within", "limit the time of the trial (default: 60)", "SECONDS"),
+            Option("--keep", "keep it booted for an install that follows in time", "SECONDS"),
+        ),
     ),
     Command(
         "install",

@@ -38,6 +38,9 @@ class Options:
     """0 for never."""
     permanent: str | None
     keep: int
+    """How many versions, of `prune`."""
+    keep_for: float
+    """Seconds, of `check`; 0 for not at all."""
 
 
 def read(arguments: Sequence[str], prog: str) -> Options:
@@ -50,7 +53,7 @@ def read(arguments: Sequence[str], prog: str) -> Options:
         raise UsageError(f"--at-least is hot or handover, not {given['at_least']!r}{usage}")
     if given.get("trust") not in (None, *KINDS):
         raise UsageError(f"--trust is {' or '.join(KINDS)}, not {given['trust']!r}{usage}")
-    keep = given.get("keep") or "0"
+    keep = (given.get("keep") or "0") if command == "prune" else "0"
     if command == "prune" and given["keep"] is None:
         raise UsageError(f"prune needs --keep N, how many of those that neither run nor boot stay{usage}")
     if not (keep.isascii() and keep.isdecimal() and len(keep) < 10):
@@ -63,6 +66,7 @@ def read(arguments: Sequence[str], prog: str) -> Options:
         at_least = "hot"
     try:
         timeout, to_commit = (_seconds(given.get(name)) for name in ("within", "commit_within"))
+        keep_for = _seconds(given.get("keep")) if command == "check" else 0.0
     except ValueError as error:
         raise UsageError(f"{error} is not a number of seconds above 0 and up to a day{usage}") from None
     signers = given.get("allowed_signers")
@@ -82,6 +86,7 @@ def read(arguments: Sequence[str], prog: str) -> Options:
         commit_within=to_commit,
         permanent=given.get("permanent"),
         keep=int(keep),
+        keep_for=keep_for,
     )
 
 

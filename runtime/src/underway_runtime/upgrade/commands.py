@@ -126,6 +126,7 @@ def check(request: Request) -> CheckResult:
         asked.conditions,
         again=asked.again,
         timeout=asked.timeout,
+        keep_for=asked.keep_for,
     )
 
 

@@ -25,6 +25,7 @@ from ...release.display import one_line
 from ...release.errors import UnderwayError, listing
 from ..change import ANY, AS_ASKED, NO_RELUP, Conditions, can_install_in_place, differences
 from ..handler import Handler
+from .kept import Kept, keep
 from .memory import Memory, look
 from .report import ConfigurationChange, TrialReport
 from .trial import of_node, trial
@@ -58,6 +59,7 @@ class CheckResult:
     """By server, what becomes of its clients."""
     drains: Mapping[str, float] = field(default_factory=dict)
     """By application, how many seconds it gets to finish what is under way."""
+    kept: Kept | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain data, as ``check --json`` prints it."""
@@ -74,6 +76,7 @@ class CheckResult:
             "clients": self.clients,
             "alone": report["alone"],
             "drains": self.drains,
+            "kept": None if self.kept is None else self.kept.as_json(),
             "memory": {"needs": self.memory.needs, "available": self.memory.available},
         }
 
@@ -86,8 +89,9 @@ def check(
     *,
     again: bool = False,
     timeout: float = 60.0,
+    keep_for: float = 0.0,
 ) -> CheckResult:
-    """Find out what installing a version would do.
+    """Find out what installing a version would do; where that is a handover, have it booted and kept for so many seconds.
 
     The trial takes `timeout` seconds at most, and so does what the node is asked. Raises StateRefused for a version that is not here.
     """
@@ -123,6 +127,12 @@ def check(
     if hands_over:
         reasons += memory.reasons
         notes += memory.notes
+    spare = None
+    if keep_for:
+        spare, why = (
+            keep(version, keep_for, timeout) if hands_over and not reasons else (None, "it would be no handover")
+        )
+        notes += [f"it is not kept: {why}"] if spare is None else []
     return CheckResult(
         version,
         running,
@@ -135,6 +145,7 @@ def check(
         not_handed_over=status.get("not_handed_over", []) if hands_over else [],
         clients=status.get("clients", {}) if hands_over else {},
         drains=_drains(settings, running) if running is not None and hands_over and not reasons else {},
+        kept=spare,
     )
 
 
@@ -224,6 +235,7 @@ def lines(result: CheckResult) -> list[str]:
     told += [f"  schema   {name}: {schema}" for name, schema in report.schemas.items()]
     if drains := [f"{name} within {seconds:g} s" for name, seconds in result.drains.items()]:
         told.append(f"  drains   {', '.join(drains)}")
+    told += [] if result.kept is None else [f"  kept     {result.kept}"]
     notes = [f"{address} is not handed over: it would be closed for a moment" for address in result.not_handed_over]
     notes += [f"clients of {name}, when it leaves: {text}" for name, text in result.clients.items()]
     notes += [f"{name} must not run twice: it would stop before the next one starts" for name in report.alone]
