@@ -31,6 +31,9 @@ OF_THE_NETWORK = (
 )
 """Variables without which nothing can be fetched where the network asks for them; they are passed on where set."""
 
+WITHIN = 2_700
+"""Seconds for anything that makes a tree, on a machine that has other work too."""
+
 SBIN = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 
 
@@ -89,7 +92,7 @@ def fresh_debian(scratch: Path, suite: Suite = BOOKWORM) -> FreshDebian:
     debian = FreshDebian(root)
 
     commit_of(REPOSITORY, root / "srv/underway.git")
-    _run("chroot", root, "useradd", "--create-home", "dev")
+    _run("chroot", root, "useradd", "--create-home", "--key", "HOME_MODE=0755", "dev")  # sid's own keeps others out
     _run("chown", "-R", "--reference", root / "home/dev", root / "srv/underway.git")
     _run("chroot", root, "runuser", "-u", "dev", "--", "git", "clone", "--quiet", "/srv/underway.git", CLONE)
     return debian
@@ -143,7 +146,7 @@ def _run(*command: str | Path) -> str:
     """What a command prints. It is bounded, and its errors go where ours go."""
     environment = {**os.environ, "PATH": SBIN, "LC_ALL": "C.UTF-8"}
     done = subprocess.run(
-        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900, check=False
+        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=WITHIN, check=False
     )
     if done.returncode != 0:
         print(done.stdout[-4_000:], done.stderr[-4_000:], sep="\n", file=sys.stderr)
