@@ -78,8 +78,11 @@ def test_gates_are_read_as_they_were_written(tmp_path: Path) -> None:
         read(tmp_path / "gates.json")
 
 
-def tried(table: Mapping[str, Any], private: Path | None = None, root: Path | None = None) -> Result:
-    [result] = asyncio.run(asyncio.wait_for(run([gate_of(table)], GateContext(private, root)), TIMEOUT))
+def tried(
+    table: Mapping[str, Any], private: Path | None = None, root: Path | None = None, loop: ModuleType = asyncio
+) -> Result:
+    with asyncio.Runner(loop_factory=loop.new_event_loop) as runner:
+        [result] = runner.run(asyncio.wait_for(run([gate_of(table)], GateContext(private, root)), TIMEOUT))
     return result
 
 
@@ -222,8 +225,9 @@ def test_tcp_connects(server: http.server.HTTPServer, private: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This process.*multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 @pytest.mark.parametrize("kind", ["tcp", "http"])
-def test_a_connection_of_a_gate_ends_although_a_child_has_it(kind: str) -> None:
+def test_a_connection_of_a_gate_ends_although_a_child_has_it(kind: str, loop: str) -> None:
     """A service forks while it is asked, as a server makes its workers; that its child has the descriptor keeps nothing open."""
     ended = threading.Event()
     lives, ends = os.pipe()
@@ -243,7 +247,8 @@ def test_a_connection_of_a_gate_ends_although_a_child_has_it(kind: str) -> None:
         threading.Thread(target=forking.serve_forever, daemon=True).start()
         address = f"127.0.0.1:{forking.server_address[1]}"
         try:
-            assert tried({"tcp": address} if kind == "tcp" else {"http": f"http://{address}/"}).passed
+            table = {"tcp": address} if kind == "tcp" else {"http": f"http://{address}/"}
+            assert tried(table, loop=pytest.importorskip(loop)).passed
             assert ended.wait(TIMEOUT)
         finally:
             forking.shutdown()

@@ -136,9 +136,10 @@ def short_path(path: Path) -> Iterator[str]:
 def hang_up(connection: socket.socket | None) -> None:
     """End a connection for its other side, who may wait for that: a child that was forked meanwhile has it open too, and
     closing it here would change nothing there. It is still to be closed."""
-    if connection is not None:
-        with contextlib.suppress(OSError):  # it has ended, or was never made
-            connection.shutdown(socket.SHUT_RDWR)
+    with contextlib.suppress(OSError):  # it has ended, or was never made
+        if connection is not None:
+            with socket.socket(fileno=os.dup(connection.fileno())) as same:  # what uvloop shows of one refuses to do it
+                same.shutdown(socket.SHUT_RDWR)
 
 
 def problem_of(address: str) -> str:
