@@ -188,6 +188,79 @@ def test_what_only_some_would_have_is_given_to_none(tmp_path: Path, old: str, ne
         assert not load.given
 
 
+PAIR = "class Pair:\n    def __init__(self, a, b):\n        self.a = a\n        self.b = b\n"
+TURNED = PAIR.replace("self.a = a", "self.x").replace("self.b = b", "self.a = a").replace("self.x", "self.b = b")
+FILE = """
+from os import fsdecode
+class File:
+    def __init__(self, name):
+        if name is not None:
+            name = fsdecode(name)
+        if name and name[0] == '<' and name[-1] == '>':
+            name = None
+        self.name = name
+"""
+ASKED = FILE.replace("name[0] == '<'", "name.startswith('<')").replace("name[-1] == '>'", "name.endswith('>')")
+PROPERTY = "    @property\n    def a(self): return 1\n    @a.setter\n    def a(self, a): self.b = a\n"
+LISTS = "    def names(self): return list(self.__dict__)\n"
+LOOKS = "    def get(self, name):\n        names = self.__dict__\n        return names[name], names.get(name)\n"
+
+ALIKE = {
+    "in another order": (PAIR, TURNED),
+    "in another order, and looked up by name": (PAIR + LOOKS, TURNED + LOOKS),
+    "in another order, where another class lists its own": (f"{PAIR}class A:\n{LISTS}", f"{TURNED}class A:\n{LISTS}"),
+    "a text that is asked in other words": (FILE, ASKED),
+}
+OTHERWISE = {
+    "exchanged": (PAIR, TURNED.replace("= b", "= c").replace("= a", "= b").replace("= c", "= a")),
+    "in another order, and listed": (PAIR + LISTS, TURNED + LISTS),
+    "in another order, and listed by anybody": (
+        f"{PAIR}def f(x): return [*vars(x)]\n",
+        f"{TURNED}def f(x): return [*vars(x)]\n",
+    ),
+    "in another order, and listed by a base": (
+        f"class A:\n{LISTS}{PAIR.replace('Pair', 'Pair(A)')}",
+        f"class A:\n{LISTS}{TURNED.replace('Pair', 'Pair(A)')}",
+    ),
+    "in another order, which a property sees": (PAIR + PROPERTY, TURNED + PROPERTY),
+    "in another order, which a property of a derived class sees": (
+        f"{PAIR}class A(Pair):\n{PROPERTY}",
+        f"{TURNED}class A(Pair):\n{PROPERTY}",
+    ),
+    "in another order, made by calls": (
+        PAIR.replace("= a", "= a()").replace("= b", "= b()"),
+        TURNED.replace("= a", "= a()").replace("= b", "= b()"),
+    ),
+    "in another order, of each other": (PAIR.replace("= b", "= self.a"), TURNED.replace("= b", "= self.a")),
+    "a text that is asked for another character": (FILE, ASKED.replace("h('<')", "h('[')")),
+    "what may be no text": tuple(text.replace("fsdecode(name)", "list(name)") for text in (FILE, ASKED)),
+    "a text that may be empty": tuple(
+        text.replace("name and name[0]", "name[0]").replace("name and name.s", "name.s") for text in (FILE, ASKED)
+    ),
+    "what another function has made": tuple(
+        text.replace("from os import fsdecode", "def fsdecode(x): return [x]") for text in (FILE, ASKED)
+    ),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), ALIKE.values(), ids=ALIKE)
+def test_instances_that_are_made_alike_in_other_words_stay(tmp_path: Path, old: str, new: str) -> None:
+    """On both ways, whoever has some."""
+    for up, (before, after) in ((True, (old, new)), (False, (new, old))):
+        answer = compare(tmp_path / str(up), {"m": before}, {"m": after}, up=up)
+        assert {row["verdict"] for row in answer["changes"]} == {"HOT"}, answer["changes"]
+        assert not any(guard.kind == "no_instances" for guard in load_of(answer).guards)
+
+
+@pytest.mark.parametrize(("old", "new"), OTHERWISE.values(), ids=OTHERWISE)
+def test_instances_that_may_be_made_otherwise_must_not_be_there(tmp_path: Path, old: str, new: str) -> None:
+    """The process looks that there are none, or it takes a fresh one by plan."""
+    answer = compare(tmp_path, {"m": old}, {"m": new})
+
+    if "RESTART" not in {row["verdict"] for row in answer["changes"]}:
+        assert any(guard.kind == "no_instances" for guard in load_of(answer).guards), answer["changes"]
+
+
 @everywhere
 @pytest.mark.parametrize(
     ("old", "new", "make"), [(ROOM, TOPIC, "Room('a')"), (POINT, DEEP, "Point(1)")], ids=["class", "dataclass"]

@@ -188,7 +188,7 @@ def _bodies_differ(edit: ModuleDiff, name: str) -> bool:
 
 def _migrate(edit: ModuleDiff, name: str, old: ast.ClassDef, new: ast.ClassDef, rows: int) -> None:
     """Tell what the change means for the instances that there are, and whether the class carries their state over."""
-    needs, node = ("", None) if edit.is_same_text else state.needs(edit, old, new)
+    needs, node = ("", None) if edit.is_same_text else state.needs(edit, old, new, given.made_alike)
     if has_code_change(new if edit.world.up else old):
         if len(edit.rows) > rows or needs:
             edit.code_change.append(name)

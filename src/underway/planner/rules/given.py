@@ -8,19 +8,21 @@ of another name. What else it may be only a ``code_change`` knows.
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator, Mapping
-from copy import copy
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from copy import copy, deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..edit import ModuleDiff
-from ..source import Function, Module, import_time, walk
-from ..values import NotPlain
-from . import instances
+from ..source import Function, Module, import_time, names_bound, walk
+from ..values import NotPlain, Side, origin
+from . import instances, state
 from .bases import plain_bases
 from .changing import changed_by_functions
 from .state import attributes, makers, other_default, parameters, stateful
 
+_MAKING_TEXT = ("os.fsdecode", "builtins.str", "builtins.repr", "builtins.ascii")
+"""Functions that return a text of Python's own, or raise."""
 _IN_THE_WAY = ("__setattr__", "__getattribute__", "__delattr__")
 """Methods of a class that decide what setting an attribute does."""
 
@@ -93,6 +95,83 @@ def by_fields(edit: ModuleDiff, old: ast.ClassDef, new: ast.ClassDef) -> Given:
         raise Unproven("its own __init__ says what an instance has")
     _check(edit, old, new, result, stores=0)
     return result
+
+
+def made_alike(edit: ModuleDiff, cls: ast.ClassDef, old: Function, new: Function, stored: Collection[str]) -> bool:
+    """Whether two makers of instances that say something else give them the same.
+
+    They may set attributes to what they were given one after the other in any order, where nobody could tell by which, and ask a
+    text for its beginning or its end in other words.
+    """
+    before = _asked_by_method(edit.world.old, edit.old, state.statements_of(old, stored))
+    after = _asked_by_method(edit.world.new, edit.new, state.statements_of(new, stored))
+    if [*map(ast.dump, before)] == [*map(ast.dump, after)]:
+        return True
+    if [*map(ast.dump, _sorted(old, before))] != [*map(ast.dump, _sorted(new, after))]:
+        return False
+    named = {*attributes(cls)}
+    if not plain_bases(edit.world, edit.new, cls) or instances.lists_those_of(edit, cls):
+        return False
+    related = [*instances.with_bases(edit, edit.new, cls), *instances.derived_from(edit, cls)]
+    bound = {name for node in related for inner in node.body for name in names_bound(inner)}
+    return bound.isdisjoint((*named, *_IN_THE_WAY))
+
+
+def _sorted(init: Function, statements: Sequence[ast.stmt]) -> list[ast.stmt]:
+    """Statements, of which those that follow each other and set an attribute to a name or a constant are in one order."""
+    me = [argument.arg for argument in (*init.args.posonlyargs, *init.args.args)][:1]
+    result: list[ast.stmt] = []
+    run: dict[str, ast.stmt] = {}
+    for statement in (*statements, ast.Pass()):
+        match statement:
+            case ast.Assign([ast.Attribute(ast.Name(name), attribute)], ast.Name(value)) if (
+                [name] == me and value not in me and attribute not in run
+            ):
+                run[attribute] = statement
+            case ast.Assign([ast.Attribute(ast.Name(name), attribute)], ast.Constant()) if [
+                name
+            ] == me and attribute not in run:
+                run[attribute] = statement
+            case _:
+                result += [*(run[attribute] for attribute in sorted(run)), statement]
+                run = {}
+    return result
+
+
+def _asked_by_method(side: Side, module: Module, statements: Sequence[ast.stmt]) -> list[ast.stmt]:
+    """Statements in which a text is asked for its first and its last character by methods, where it surely is a text."""
+    result: list[ast.stmt] = []
+    for statement in map(deepcopy, statements):
+        last = result[-1] if result else None
+        if isinstance(statement, ast.If):
+            statement.body, statement.orelse = (
+                _asked_by_method(side, module, part) for part in (statement.body, statement.orelse)
+            )
+            match last, statement.test:
+                case (
+                    ast.If(
+                        ast.Compare(ast.Name(tested), [ast.IsNot()], [ast.Constant(None)]),
+                        [ast.Assign([ast.Name(made)], ast.Call(called))],
+                        [],
+                    ),
+                    ast.BoolOp(ast.And(), [ast.Name(name), *others]),
+                ) if tested == made == name and ".".join(origin(side, module, called) or ()) in _MAKING_TEXT:
+                    parts = [_by_method(part, name) for part in others]
+                    statement.test = ast.BoolOp(ast.And(), [ast.Name(name, ast.Load()), *parts])
+        result.append(statement)
+    return result
+
+
+def _by_method(test: ast.expr, name: str) -> ast.expr:
+    """Return how a text that is not empty is asked for a character by a method; the test itself where it asks something else."""
+    match test:
+        case ast.Compare(ast.Subscript(ast.Name(of), at), [ast.Eq()], [ast.Constant(str(character))]) if of == name:
+            method = {"0": "startswith", "-1": "endswith"}.get(ast.unparse(at))
+            if method is not None and len(character) == 1:
+                return ast.Call(
+                    ast.Attribute(ast.Name(name, ast.Load()), method, ast.Load()), [ast.Constant(character)], []
+                )
+    return test
 
 
 def _setting(init: Function, names: Collection[str]) -> Iterator[tuple[str, ast.stmt]]:

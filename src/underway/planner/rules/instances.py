@@ -7,7 +7,7 @@ import ast
 from collections.abc import Collection, Iterator
 
 from ..edit import ModuleDiff
-from ..source import Function, Module, annotations_of, children, import_time, walk
+from ..source import Function, Module, annotations_of, children, functions_in, import_time, walk
 
 _CHANGING = ("update", "setdefault", "pop", "clear", "__setitem__")
 """Methods that change a dict of attributes."""
@@ -118,6 +118,64 @@ def lists_attributes(edit: ModuleDiff) -> bool:
     return any(isinstance(inner, ast.expr) and _is_state(inner) for inner in every)
 
 
+def lists_those_of(edit: ModuleDiff, cls: ast.ClassDef) -> bool:
+    """Whether anything in the new release may ask an instance of a class for all its attributes, and see in which order they are.
+
+    A class that it does not come from asks its own instances, and who looks up one name of a dict sees no order.
+    """
+    above = {base.name for base in with_bases(edit, edit.new, cls)}
+    for module in _modules(edit):
+        every = [inner for statement in module.body for inner in walk(statement)]
+        harmless = {id(node) for inner in every for node in _looked_up(inner)}
+        for owner, function in functions_in(module.body):
+            me = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)][:1]
+            if owner and owner.rpartition(".")[2] not in above:
+                harmless |= {id(inner) for inner in walk(function) if _is_state_of(inner, me)}
+            harmless |= set(map(id, _asked_by_name(function)))
+        if any(isinstance(inner, ast.expr) and _gives_state(inner) and id(inner) not in harmless for inner in every):
+            return True
+    return False
+
+
+def _asked_by_name(function: Function) -> Iterator[ast.AST]:
+    """The dicts of attributes that a function calls something, and looks up one name in, or asks whether it is there."""
+    every = list(walk(function))
+    asked = {id(node) for inner in every for node in _looked_up(inner)}
+    for inner in every:
+        match inner:
+            case ast.Assign([ast.Name(bound)], value) if _gives_state(value):
+                used = (use for use in every if isinstance(use, ast.Name) and use.id == bound)
+                if all(isinstance(use.ctx, ast.Store) or id(use) in asked for use in used):
+                    yield value
+
+
+def _gives_state(node: ast.expr) -> bool:
+    match node:
+        case ast.Call(ast.Name("getattr"), [_, ast.Constant("__dict__"), *_]):
+            return True
+    return _is_state(node)
+
+
+def _looked_up(node: ast.AST) -> Iterator[ast.AST]:
+    """The dicts in which a node looks up a name."""
+    match node:
+        case ast.Subscript(value):
+            yield value
+        case ast.Call(ast.Attribute(value, "get" | "pop" | "setdefault")):
+            yield value
+        case ast.Compare(comparators=[value], ops=[ast.In() | ast.NotIn()]):
+            yield value
+        case ast.Compare(left=value, ops=[ast.Is() | ast.IsNot()]):
+            yield value
+
+
+def _is_state_of(node: ast.AST, me: Collection[str]) -> bool:
+    match node:
+        case ast.Attribute(ast.Name(name), "__dict__") | ast.Call(ast.Name("vars"), [ast.Name(name)]):
+            return name in me
+    return False
+
+
 def _is_state(node: ast.expr) -> bool:
     """Whether an expression is the dict of an object's attributes."""
     match node:
@@ -183,6 +241,23 @@ def with_bases(edit: ModuleDiff, module: Module, cls: ast.ClassDef) -> Iterator[
         inner = known.classes.get(source[1]) if known and source else None
         if known is not None and inner is not None and inner is not cls:
             yield from with_bases(edit, known, inner)
+
+
+def derived_from(edit: ModuleDiff, cls: ast.ClassDef) -> Iterator[ast.ClassDef]:
+    """The classes of the release that come from one, by its name."""
+    known, more = {cls.name}, {cls.name}
+    while more:
+        names = {name for module in _modules(edit) for of in more for name in made_of(module, of)}
+        more = names - known
+        known |= more
+    for module in _modules(edit):
+        yield from (
+            node
+            for statement in module.body
+            for node in walk(statement)
+            if isinstance(node, ast.ClassDef)
+            if node.name in known and node.name != cls.name
+        )
 
 
 def _modules(edit: ModuleDiff) -> Iterator[Module]:

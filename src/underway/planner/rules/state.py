@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from copy import deepcopy
+from typing import TypeAlias
 
 from .. import annotated
 from ..edit import Making, ModuleDiff
@@ -32,10 +33,16 @@ _LOWER_CASE = {
 """Types that are not called with a capital."""
 
 
-def needs(edit: ModuleDiff, old: ast.ClassDef, new: ast.ClassDef) -> tuple[str, ast.AST | None]:
+Alike: TypeAlias = Callable[[ModuleDiff, ast.ClassDef, Function, Function, Collection[str]], bool]
+
+
+def needs(
+    edit: ModuleDiff, old: ast.ClassDef, new: ast.ClassDef, alike: Alike = lambda *_: False
+) -> tuple[str, ast.AST | None]:
     """Why live instances would not do for the new class, and where; empty when they do.
 
-    Functions of their modules may set attributes too.
+    Functions of their modules may set attributes too. `alike` tells of two makers that say something else whether they make
+    instances alike.
     """
     before, after = edit.old.body, edit.new.body
     return _needs(
@@ -44,6 +51,7 @@ def needs(edit: ModuleDiff, old: ast.ClassDef, new: ast.ClassDef) -> tuple[str, 
         new,
         {**entries.set_by_others(before, old.name), **attributes(old)},
         {**entries.set_by_others(after, new.name), **attributes(new)},
+        alike,
     )
 
 
@@ -53,6 +61,7 @@ def _needs(
     new: ast.ClassDef,
     before: Mapping[str, ast.AST],
     after: Mapping[str, ast.AST],
+    alike: Alike,
 ) -> tuple[str, ast.AST | None]:
     on_the_class = {target.id for statement in new.body for target in _assigned(statement)}
     fresh = [name for name in after if name not in before and name not in on_the_class]
@@ -65,7 +74,7 @@ def _needs(
         if name not in was:
             return f"{name} is new, so instances are made in another way", node
         stored = stored_only(edit, (old, was[name]), (new, node))
-        if stateful(was[name], stored) != stateful(node, stored):
+        if stateful(was[name], stored) != stateful(node, stored) and not alike(edit, new, was[name], node, stored):
             return f"{name} makes instances in another way", node
         if parameter := other_default(was[name], node):
             return f"{name} has another default of {parameter}, which instances may have been made with", node
@@ -273,6 +282,11 @@ def changed_fields(old: ast.ClassDef, new: ast.ClassDef) -> str:
 
 
 def stateful(maker: Function, stored: Collection[str] = ()) -> list[str]:
+    """What a maker of instances does to them, as text."""
+    return [*map(text, statements_of(maker, stored))]
+
+
+def statements_of(maker: Function, stored: Collection[str] = ()) -> list[ast.stmt]:
     """What a maker of instances does to them: all its statements but those that only check, or speak.
 
     Of functions in it that are only `stored` the bodies don't count.
@@ -282,7 +296,7 @@ def stateful(maker: Function, stored: Collection[str] = ()) -> list[str]:
     for statement in renamed:
         if isinstance(statement, Function) and statement.name in stored:
             statement.body = [ast.Pass()]
-    return [*map(text, renamed)]
+    return renamed
 
 
 def other_default(old: Function, new: Function) -> str:
