@@ -67,9 +67,9 @@ def test_an_undeclared_variable_at_build_is_refused(tmp_path: Path) -> None:
 
 
 def test_templates_of_the_project(tmp_path: Path) -> None:
-    """underway init writes the templates; the next release uses what the project made of them."""
+    """underway init --templates writes the templates; the next release uses what the project made of them."""
     root = write_project(tmp_path, LIGHT)
-    assert underway("init", cwd=root).returncode == 0
+    assert underway("init", "--templates", cwd=root).returncode == 0
     assert sorted(os.listdir(root / "rel")) == [
         "env.sh",
         "python.args",
@@ -86,7 +86,7 @@ def test_templates_of_the_project(tmp_path: Path) -> None:
     done = run([release / "bin/hello", "eval", "import os, sys; print(os.environ['GREETING'], sys.flags.utf8_mode)"])
 
     assert done.stdout == "hi 1\n", done.stderr
-    again = underway("init", cwd=root)
+    again = underway("init", "--templates", cwd=root)
     assert again.returncode == 1
     assert "--force replaces them" in again.stderr
 

@@ -16,7 +16,7 @@ from ..errors import UnderwayError
 
 COMMANDS: Mapping[str, str] = {
     "delta": "Write the difference between two releases, for nodes that have the first.",
-    "init": "Write the templates of a release, env.sh for example, into the project.",
+    "init": "Find what starts the project in this directory, and write it into its pyproject.toml.",
     "new": "Make a new project that can be released at once.",
     "plan": "Show what the way from one release to another takes, and what becomes of a running node.",
     "record": "Write down what is asked of a running service, for a rehearsal.",

@@ -98,6 +98,11 @@ def read(root: Path) -> Project:
     )
 
 
+def document_of(text: str) -> dict[str, Any]:
+    """Parse TOML as it stands, for those who look at a project that may not be one yet. Raises ValueError."""
+    return tomllib.loads(text)
+
+
 def release_names(project: Project) -> tuple[str, ...]:
     """The releases that a project defines, in order; its own name when it defines none."""
     return tuple(project.table.get("releases", {})) or (canonicalize_name(project.name),)
