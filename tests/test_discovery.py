@@ -177,6 +177,31 @@ def test_start_picks_one(init: Init, tmp_path: Path) -> None:
     assert init(files, "--start", "wsgi=elsewhere:app").exit_code == 0
 
 
+def test_start_picks_the_one_that_a_line_starts(init: Init, tmp_path: Path) -> None:
+    """Of two workers with the same program, each is told by its line."""
+    files = {"pyproject.toml": PROJECT, "Procfile": "a: celery -A x worker\nb: celery -A x beat\n"}
+    commands = printed(init(files, "--json"))["next"]
+    assert commands == ["underway init --start Procfile:1", "underway init --start Procfile:2"]
+
+    assert init(files, "--start", "Procfile:2").exit_code == 0
+    assert tomllib.loads((tmp_path / "pyproject.toml").read_text())["tool"]["underway"]["args"] == ["-A", "x", "beat"]
+
+
+def test_what_is_not_of_the_project_is_not_taken(init: Init) -> None:
+    """A tool that a Makefile runs is none of the candidates; a file is the module that it is, whatever its path."""
+    files = {
+        "pyproject.toml": PROJECT,
+        "Makefile": "dist:\n\tpython -m build\n",
+        "lib/py/shop/run.py": "def main(): pass\n",
+        "Dockerfile": "FROM x\nCMD python /app/shop/run.py\n",
+    }
+    layout = f'{PROJECT}[tool.hatch.build.targets.wheel]\npackages = ["lib/py/shop"]\n'
+    done = printed(init({**files, "pyproject.toml": layout}, "--json", "--dry-run"))
+
+    assert [candidate["reference"] for candidate in done["candidates"]] == ["shop.run:main"]
+    assert done["table"] == {"main": "shop.run:main"}
+
+
 def test_a_table_that_is_there_is_not_changed(init: Init, tmp_path: Path) -> None:
     """What differs is told, and that nothing does."""
     other = f'{PROJECT}\n[tool.underway]\nasgi = "old:app"\nlisten = ["tcp://127.0.0.1:8000"]\n'

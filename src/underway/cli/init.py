@@ -17,7 +17,9 @@ from ..steps.boot import USER_TEMPLATES, shipped_template
 
 @click.command()
 @click.option(
-    "--start", metavar="[KIND=]MODULE:NAME", help="Take this one of what is found; KIND is asgi, wsgi or main."
+    "--start",
+    metavar="[KIND=]MODULE:NAME",
+    help="Take this one of what is found, or FILE:LINE; KIND is asgi, wsgi or main.",
 )
 @click.option("--listen", metavar="ADDRESS", help="Where it listens, as tcp://127.0.0.1:8000.")
 @click.option("--dry-run", is_flag=True, help="Show what is found, and write nothing.")

@@ -146,8 +146,13 @@ def _picked(known: tuple[Candidate, ...], picked: str) -> Choice:
     kind, equals, reference = picked.partition("=")
     if not equals:
         kind, reference = "", picked
+    at_line = [c for c in known if any(str(line.place) == picked for line in c.evidence)]
+    if len(at_line) == 1 and not at_line[0].start.problem:
+        return Choice(at_line[0], known, "--start says so")
     if not is_reference(reference) or kind not in ("", "asgi", "wsgi", "main"):
-        raise ProjectError(f"--start takes MODULE:NAME, or asgi=, wsgi= or main= and that, not {picked!r}")
+        raise ProjectError(
+            f"--start takes MODULE:NAME, or asgi=, wsgi= or main= and that, or FILE:LINE of what is found, not {picked!r}"
+        )
     named = [c for c in known if c.start.reference == reference and kind in ("", c.start.kind)]
     if len(named) == 1 or (named and len({c.start.kind for c in named}) == 1):
         [*_, best] = sorted(named, key=lambda c: -len(c.start.problem))

@@ -152,7 +152,7 @@ def _served(module: Module) -> Iterator[Start]:
             if not reference and isinstance(target, ast.Name):
                 full_name = module.full(target)
                 reference = ":".join(full_name.rpartition(".")[::2])
-                if function is not None and target.id not in module.imports and target.id not in module.applications:
+                if module.binds(target.id) is None:
                     reference = ""
             if reference:
                 yield Start(kind, reference, place, how, CODE, framework, listen=listen)
@@ -261,11 +261,12 @@ def _bound(node: ast.stmt) -> set[str]:
 
 def _look(module: Module) -> None:
     for node in module.tree.body:
+        is_class = isinstance(node, ast.ClassDef)
         function = node if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) else None
         for inner in ast.walk(node):
             if not isinstance(inner, ast.Call):
                 continue
-            if module.full(inner.func) in SERVING:
+            if module.full(inner.func) in SERVING and not is_class:
                 module.serving.append((module.full(inner.func), inner, function))
             is_method = isinstance(inner.func, ast.Attribute) and inner.func.attr in ("mount", "Mount", "add_subapp")
             if is_method or module.full(inner.func) == "starlette.routing.Mount":

@@ -75,7 +75,7 @@ class Tree:
         stated += [directory] if isinstance(directory, str) else []
         src = [] if "src/__init__.py" in self.texts else ["src"]
         directories = {path.strip("./") for path in (*stated, *src)}
-        return (*(f"{path}/" for path in sorted(directories) if path), "")
+        return (*(f"{path}/" for path in sorted(directories, key=lambda path: (-len(path), path)) if path), "")
 
     def module_of(self, path: str) -> str:
         """The name that a file is imported by; empty where it has none."""
@@ -83,6 +83,11 @@ class Tree:
         parts = path.removeprefix(base).removesuffix(".py").split("/")
         parts = parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts
         return ".".join(parts) if all(part.isidentifier() for part in parts) else ""
+
+    @property
+    def is_project(self) -> bool:
+        """Whether the root is a project itself, and not only a place for some."""
+        return any((self.root / name).is_file() for name in _PROJECT_FILES)
 
     def path_of(self, module: str) -> str | None:
         """The file of a module, or None where the project has none of that name."""
@@ -100,7 +105,7 @@ def _at(table: Any, *keys: str) -> Mapping[str, Any]:
 def read(root: Path) -> Tree:
     """Read what may say how the project in `root` is started. What can't be read is in `unread`; it follows no links."""
     tree = Tree(root)
-    is_project = any((root / name).is_file() for name in _PROJECT_FILES)
+    is_project = tree.is_project
     not_read = NOT_READ if is_project else NOT_READ - _SHOWN
     for file in _walk(root, tree, is_project, not_read):
         if len(tree.texts) >= MOST:

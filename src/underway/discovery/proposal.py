@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -184,7 +185,8 @@ def _next(
         ]
     if choice.taken is None:
         usable = [candidate.start for candidate in choice.candidates if not candidate.start.problem]
-        return [f"underway init --start {start.kind}={start.reference}" for start in usable]
+        named = Counter(start.reference for start in usable)
+        return [f"underway init --start {s.reference if named[s.reference] == 1 else s.place}" for s in usable]
     commands = []
     start = choice.taken.start
     needed = _SERVERS.get(start.kind)

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import code, files, servers, surroundings
 from .command_lines import command_lines
-from .findings import CODE, DEPLOYED, SCRIPT, Below, Findings, Place, Start
+from .findings import CODE, DEPLOYED, HELPER, SCRIPT, Below, Findings, Place, Start
 
 MAIN_FILES = ("main", "app", "api", "app.main", "app.app", "app.api")
 """Where `fastapi run` looks for an application, in this order."""
@@ -27,6 +27,8 @@ def survey(root: Path) -> Findings:
     for line in command_lines(tree):
         raw += servers.starts(line, scripts)
     raw += _from_settings(tree)
+    if tree.below and not tree.is_project:
+        raw = []  # what is started is below
     checked = [_checked(start, tree, parsed) for start in _resolved(raw, tree, parsed)]
     return Findings(
         root=root,
@@ -73,6 +75,12 @@ def _resolved(raw: list[Start], tree: files.Tree, parsed: Mapping[str, code.Modu
     entry = next((start.reference for start in raw if start.how == "[tool.fastapi] entrypoint"), "")
     for written in raw:
         start, reference = written, written.reference
+        if start.kind == "main" and start.framework.startswith("python"):
+            module, _, name = reference.partition(":")
+            module = next((end for end in _ends(module) if tree.path_of(end)), "")
+            if not module and start.rank == HELPER:
+                continue  # a tool, as python -m build
+            start, reference = written, f"{module}:{name}" if module else reference
         directory, has_directory, rest = reference.partition("!")
         if has_directory:
             inner = f"{directory.replace('/', '.')}.{rest}"
@@ -92,6 +100,15 @@ def _resolved(raw: list[Start], tree: files.Tree, parsed: Mapping[str, code.Modu
             if ":" not in reference and start.framework not in ("flask", "fastapi"):
                 continue  # an option that was taken for a module, or the server's own command
         yield replace(start, reference=reference)
+
+
+def _ends(module: str) -> Iterator[str]:
+    """The name of a module; of a file with an absolute path, which begins with a dot here, each name that it may have."""
+    if not module.startswith("."):
+        yield module
+        return
+    parts = module.strip(".").split(".")
+    yield from (".".join(parts[index:]) for index in range(len(parts)))
 
 
 def _looked_up(start: Start, module: str, entry: str, applications: list[Start]) -> str:
