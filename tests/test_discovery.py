@@ -19,6 +19,7 @@ from underway.discovery.findings import DEPLOYED, Place
 from underway.errors import BuildError, ProjectError
 
 PROJECT = '[project]\nname = "shop"\nversion = "1.0"\ndependencies = ["fastapi", "uvicorn"]\n'
+BUILT = f'{PROJECT}[build-system]\nrequires = ["uv_build"]\nbuild-backend = "uv_build"\n'
 FASTAPI = "from fastapi import FastAPI\n\napp = FastAPI()\n"
 FLASK = "from flask import Flask\n\napp = Flask(__name__)\n"
 UNIX = "FROM x\nCMD exec gunicorn -k uvicorn.workers.UvicornWorker \\\n  --bind unix:/run/a.sock shop:app\n"
@@ -113,7 +114,8 @@ def test_what_starts_is_written(
     init: Init, tmp_path: Path, files: Mapping[str, str], expected: Mapping[str, object]
 ) -> None:
     """From command lines and code, with where it listens; all that was in the file stays as it was."""
-    before = f"# mine\n{PROJECT}\n[tool.black]  # stays\nline-length = 100\n"
+    project = BUILT if "celery" in files.get("Procfile", "") else PROJECT
+    before = f"# mine\n{project}\n[tool.black]  # stays\nline-length = 100\n"
     done = init({"pyproject.toml": before, **files})
 
     assert done.exit_code == 0, (done.output, done.exception)
@@ -142,6 +144,7 @@ def test_what_starts_is_written(
         ),
         ({"a.py": FASTAPI, "Procfile": "web: uvicorn a:other\n"}, "a.py has no 'other'", {"a:app", "a:other"}),
         ({"a.py": "x = 1\n"}, "nothing was found that starts", set()),
+        ({"a.py": "", "Procfile": "w: celery -A a worker\n"}, "has no [build-system]", {"celery.__main__:main"}),
         (
             {"a.py": "async def main():\n    from aiohttp import web\n    web.run_app(1)\n"},
             "can be started as it is",
@@ -179,7 +182,7 @@ def test_start_picks_one(init: Init, tmp_path: Path) -> None:
 
 def test_start_picks_the_one_that_a_line_starts(init: Init, tmp_path: Path) -> None:
     """Of two workers with the same program, each is told by its line."""
-    files = {"pyproject.toml": PROJECT, "Procfile": "a: celery -A x worker\nb: celery -A x beat\n"}
+    files = {"pyproject.toml": BUILT, "Procfile": "a: celery -A x worker\nb: celery -A x beat\n"}
     commands = printed(init(files, "--json"))["next"]
     assert commands == ["underway init --start Procfile:1", "underway init --start Procfile:2"]
 
@@ -277,6 +280,14 @@ def test_nothing_of_the_project_is_run_and_no_value_is_shown(init: Init, tmp_pat
     assert any("broken.py" in reason for reason in printed(done)["not_read"])
     assert printed(done)["written"] is None
     assert (tmp_path / "pyproject.toml").read_text() == PROJECT
+
+
+def test_a_path_that_depends_on_the_directory_is_told(init: Init) -> None:
+    """A release runs elsewhere than in the project, so that it would not be found."""
+    shop = f"from starlette.staticfiles import StaticFiles\n{FASTAPI}a = StaticFiles(directory='web')\nb = StaticFiles(directory='/srv')\n"
+    done = init({"pyproject.toml": PROJECT, "shop.py": shop}, "--dry-run")
+
+    assert "depend on the working directory: shop.py:5 (web);" in done.output
 
 
 def test_a_missing_server_and_lock_come_first(init: Init) -> None:

@@ -105,6 +105,8 @@ class Findings:
     env_files: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """File -> the names that it sets."""
     migrations: tuple[Migration, ...] = ()
+    relative: tuple[tuple[Place, str], ...] = ()
+    """Directories that the code names relative to the working directory."""
     below: tuple[Below, ...] = ()
     read: int = 0
     """How many files were read."""

@@ -165,6 +165,12 @@ def _notes(choice: Choice, findings: Findings, document: Mapping[str, Any]) -> l
         notes.append(
             'pyproject.toml has entry points "underway.application": these start by themselves, and need no line here'
         )
+    if findings.relative:
+        places = ", ".join(f"{line} ({text})" for line, text in findings.relative)
+        notes.append(
+            f"paths that depend on the working directory: {places}; a release has another: Path(__file__).parent / ... finds what is"
+            " next to the module"
+        )
     if findings.migrations:
         notes.append("a release does not run migrations by itself; they are run where the tool finds its files")
     return notes

@@ -28,6 +28,7 @@ _OF_THE_SYSTEM = frozenset(
     ]
 )
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OF_DIRECTORIES = {"Jinja2Templates", "StaticFiles"}
 _BASES = {"pydantic_settings.BaseSettings", "pydantic.BaseSettings", "pydantic_settings.main.BaseSettings"}
 
 
@@ -145,6 +146,20 @@ def env_files(tree: Tree) -> dict[str, list[str]]:
             names = re.findall(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=", text, re.MULTILINE)
             files[path] = list(dict.fromkeys(names))
     return files
+
+
+def relative_paths(parsed: Mapping[str, Module]) -> Iterator[tuple[Place, str]]:
+    """The directories that Starlette's classes are told relative to the working directory."""
+    for module in parsed.values():
+        for node in ast.walk(module.tree):
+            if not isinstance(node, ast.Call) or module.full(node.func).rpartition(".")[2] not in _OF_DIRECTORIES:
+                continue
+            if not module.full(node.func).startswith(("starlette.", "fastapi.")):
+                continue
+            given = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "directory")]
+            for value in given:
+                if isinstance(value, ast.Constant) and isinstance(value.value, str) and not value.value.startswith("/"):
+                    yield Place(module.path, node.lineno), value.value
 
 
 def migrations(tree: Tree) -> list[Migration]:

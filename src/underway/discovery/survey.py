@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..project import sources
 from . import code, files, servers, surroundings
 from .command_lines import command_lines
 from .findings import CODE, DEPLOYED, HELPER, SCRIPT, Below, Findings, Place, Start
 
+_UNPACKAGED = "the project has no [build-system], so that its modules are in a release only where one of them is what starts; give it one"
 MAIN_FILES = ("main", "app", "api", "app.main", "app.app", "app.api")
 """Where `fastapi run` looks for an application, in this order."""
 FLASK_FILES = ("wsgi", "app")
@@ -36,6 +38,7 @@ def survey(root: Path) -> Findings:
         settings=tuple(surroundings.settings(parsed)),
         env_files=surroundings.env_files(tree),
         migrations=tuple(surroundings.migrations(tree)),
+        relative=tuple(surroundings.relative_paths(parsed)),
         below=tuple(Below(directory) for directory in tree.below),
         read=len(tree.texts),
         unread=tuple(tree.unread),
@@ -132,7 +135,7 @@ def _checked(start: Start, tree: files.Tree, parsed: Mapping[str, code.Module]) 
     if start.kind == "main" and any("$" in arg or "{{" in arg for arg in start.args):
         return replace(start, problem="its arguments have variables, which a shell fills in and a release does not")
     if start.kind == "main" and start.reference in {reference for reference, _ in servers.WORKERS.values()}:
-        return start
+        return start if sources.builds(tree.root) else replace(start, problem=_UNPACKAGED)
     if start.how.startswith("python -m") or tree.path_of(f"{module_name}.__main__"):
         as_main = f"{module_name}.__main__"
         if start.kind == "main" and as_main in parsed:
