@@ -363,8 +363,7 @@ class Node:
             with contextlib.suppress(UnderwayError):  # there is nothing left to refuse
                 await applications.hooks.before_handover("")
         await applications.stop()
-        if events.leaving.done() and not asked:
-            await end_processes(self._settings)
+        await end_processes(self._settings, others=events.leaving.done() and not asked)
         if last is not None:
             log(f"{self._settings.name} stopped, because {last}")
         return exit_status(last, self._exit_error, stopped_well=applications.stopped_well)

@@ -318,8 +318,11 @@ class Upgrades:
         return {"gates": await self._gates.tried()}
 
 
-async def end_processes(settings: Settings) -> None:
-    """End what listens of what this node has started, and name the rest: another node has taken over."""
+async def end_processes(settings: Settings, *, others: bool) -> None:
+    """End pools; with `others`, since another node has taken over, all that listens of what this one has started, and name the rest."""
+    await asyncio.to_thread(leftovers.end_pools, TO_END)
+    if not others:
+        return
     left = await asyncio.to_thread(leftovers.end_own, settings.root, listening_only=True)
     for process in left.ended:
         log(f"{process} is ended: it listened, and {settings.version} has left")

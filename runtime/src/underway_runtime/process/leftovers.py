@@ -23,6 +23,8 @@ import os
 import select
 import signal
 import socket
+import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -118,6 +120,31 @@ def end_own(root: Path, *, listening_only: bool = False) -> Left:
         [text for process, text in processes if process in ends],
         [process.pid for process, _ in processes if process not in ends],
     )
+
+
+def end_pools(timeout: float) -> None:
+    """End pools of processes as Python does when it exits, within so many seconds: their workers end, and are not started again.
+
+    Python itself comes to that when the last thread has ended, which a server that never knew how to stop may never do; the workers of
+    a pool, or those that it has made for some that were ended, would be left with the code of this node.
+    """
+
+    def end() -> None:
+        for module, name in _AT_EXIT:
+            getattr(sys.modules.get(module), name, _nothing)()
+
+    if any(module in sys.modules for module, _ in _AT_EXIT):
+        ending = threading.Thread(target=end, name="pools", daemon=True)
+        ending.start()
+        ending.join(timeout)
+
+
+_AT_EXIT = (("concurrent.futures.process", "_python_exit"), ("multiprocessing.util", "_exit_function"))
+"""What the standard library has registered for its exit."""
+
+
+def _nothing() -> None:
+    pass
 
 
 def _same(process: release_processes.Process) -> Process | None:

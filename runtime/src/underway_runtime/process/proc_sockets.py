@@ -19,9 +19,12 @@ _ACCEPTS = 0x10000
 _OF_GATES = "unix:///proc/self/fd/"
 """See `listen.short`: nobody else has sockets of such a name."""
 
+_OF_POOLS = "/pymp-"
+"""In each socket file by which processes of `multiprocessing` speak with each other."""
+
 
 def not_handed_over(keeper: int, node: int) -> list[str]:
-    """Where a node and its children listen with sockets that its keeper does not hold, but for those of its gates."""
+    """Where a node and its children listen with sockets that its keeper does not hold, but for those of its gates and pools."""
     of_keeper = listening(keeper)
     addresses: dict[int, str] = {}
     for pid in (node, *children(node)):
@@ -30,7 +33,7 @@ def not_handed_over(keeper: int, node: int) -> list[str]:
         {
             address
             for inode, address in addresses.items()
-            if inode not in of_keeper and not address.startswith(_OF_GATES)
+            if inode not in of_keeper and not address.startswith(_OF_GATES) and _OF_POOLS not in address
         }
     )
 
