@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from handover_helpers import children, start, status
+from handover_helpers import all_said, children, start, status
 from node_helpers import TIMEOUT, App, MakeNode, Node, Process, eventually, finish, terminate
 from ports import free_ports
 from underway_runtime.apps.main_function import MainThread
@@ -136,6 +136,36 @@ def test_a_handler_of_its_own_ends_the_function_and_not_the_service(make: MakeNo
     assert again.returncode == 0, again.stderr
 
     still_serves(node, keeper, port, "2")
+
+
+TAKES = """
+import signal, sys, threading
+
+def main():
+    print("takes jobs as VERSION", file=sys.stderr, flush=True)
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    ended.wait()
+"""
+
+
+def test_a_function_without_addresses_is_called_when_the_gates_are_passed(make: MakeNode, tmp_path: Path) -> None:
+    """It would take jobs as soon as it is called: of a version that does not pass, none are taken."""
+    passes = tmp_path / "passes"
+    first, second = (App("tool", TAKES.replace("VERSION", version), {"main": "tool:main"}) for version in ("1", "2"))
+    node = make(first)
+    add_sealed(node, "2", second, gates=[{"command": ["test", "-e", str(passes)], "attempts": 1}])
+    keeper, _ = start(node, r"takes jobs as (\d)")
+
+    refused = node.run("install", "2")
+    assert refused.returncode != 0
+    assert status(node)["version"] == "1"
+    passes.touch()
+    done = node.run("install", "2", "--again")
+    assert done.returncode == 0, done.stderr
+    assert status(node)["version"] == "2"
+    assert terminate(keeper)[0] == 0
+    assert sum("takes jobs as 2" in line for line in all_said(keeper)) == 1
 
 
 SLOWED = """

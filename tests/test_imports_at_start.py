@@ -15,7 +15,7 @@ Report: TypeAlias = dict[str, list[str]]
 
 OURS = {
     "": "application apps code_server configuration control frozen node process release upgrade",
-    "apps": """controller hooks launch main_function plain_servers readiness server_drain service serving socket_adoption
+    "apps": """controller hooks job_workers launch main_function plain_servers readiness server_drain service serving socket_adoption
         socket_sharing sockets state suspension""",
     "code_server": "finder loader",
     "configuration": "boot_config config fields provenance resolution schema",

@@ -27,7 +27,7 @@ from ..release.addresses import host_and_port
 from ..release.boot_script import Load
 from ..release.errors import BootError, ConfigError, DamagedRelease, for_future
 from ..release.references import find
-from . import readiness
+from . import job_workers, readiness
 from .main_function import MainThread
 from .service import CutOff, Service
 from .serving import TO_END, ServerContext, strings
@@ -88,8 +88,11 @@ async def _run_main(load: Load, reference: str, context: ServerContext, main_thr
         _withdraw(listeners, context)
         raise
     context.log(f"{load.application} {load.version}: running {reference}")
+    begin = threading.Event()
+    if listeners.sockets or context.adoption is None or not context.adoption.late:
+        begin.set()  # who waits in `bind` does nothing before it may
     try:
-        service = await main_thread.run(partial(find, reference), [load.application, *arguments])
+        service = await main_thread.run(partial(find, reference), [load.application, *arguments], begin)
     except BaseException:
         shows.close()
         _withdraw(listeners, context)
@@ -111,6 +114,7 @@ async def _run_main(load: Load, reference: str, context: ServerContext, main_thr
     async def accept() -> None:
         if context.adoption is not None:
             context.adoption.accept()
+        begin.set()
         shown = await shows.wait(service.ended)
         if service.ended.done():
             service.ended.result()
@@ -123,7 +127,23 @@ async def _run_main(load: Load, reference: str, context: ServerContext, main_thr
             )
             context.log(context.not_known[-1])
 
+    given_back: list[str] = []
+
+    def give_back() -> None:
+        if given_back or service.ended.done():
+            return
+        if worker := job_workers.give_back(main_thread.send):
+            given_back.append(worker)
+            context.log(f"{load.application}: jobs take longer than there is time: {worker} is told to give them back")
+
     async def drain(timeout: float) -> CutOff:
+        cut_off = await finish(timeout)
+        give_back()
+        if given_back:  # another SIGTERM meanwhile would have RQ leave it unsaid
+            await asyncio.wait({service.ended}, timeout=job_workers.TO_GIVE_BACK)
+        return cut_off
+
+    async def finish(timeout: float) -> CutOff:
         adoption = context.adoption
         if adoption is None:
             return await service.drain(timeout)
@@ -159,6 +179,8 @@ async def _run_main(load: Load, reference: str, context: ServerContext, main_thr
 
     def unknown() -> str:
         """The same of a server that is not known."""
+        if worker := job_workers.current():
+            return f"{worker.name}: {worker.does}"
         if main_thread.stops_by_itself:
             return "as its handler for SIGTERM ends it: what that does not finish is lost, as connections that are kept alive"
         if listeners.sockets and _accepts_unseen():
@@ -171,9 +193,11 @@ async def _run_main(load: Load, reference: str, context: ServerContext, main_thr
         return ""
 
     async def stop(timeout: float) -> None:
+        giving = asyncio.get_running_loop().call_later(timeout * job_workers.BEFORE_THE_END, give_back)
         try:
             await service.stop(timeout)
         finally:
+            giving.cancel()
             shows.close()
             _withdraw(listeners, context)
 

@@ -139,10 +139,12 @@ class MainThread:
             raise Stopping(0)
         return ours
 
-    async def run(self, find: Callable[[], Callable[[], Any]], arguments: Sequence[str]) -> Service:
-        """Call the function that `find` returns, with ``sys.argv``, in the main thread.
+    async def run(
+        self, find: Callable[[], Callable[[], Any]], arguments: Sequence[str], begin: threading.Event
+    ) -> Service:
+        """Call the function that `find` returns, with ``sys.argv``, in the main thread, when `begin` is set.
 
-        Returns when it is being called; raises what `find` raises. It ends well if it returns or exits with what
+        Returns when it is found; raises what `find` raises. It ends well if it returns or exits with what
         ``sys.exit`` takes for success.
         """
         loop = asyncio.get_running_loop()
@@ -168,6 +170,7 @@ class MainThread:
                     return
                 self._called = True
             settle(awaited, function)
+            begin.wait()
             outcome = self._call(function)
             answers = isinstance(outcome, (EndedWith, KeyboardInterrupt)) and self._signalled()
             settle(
@@ -178,6 +181,7 @@ class MainThread:
             if ended.done():
                 return
             self._interrupt()
+            begin.set()
             await asyncio.wait({ended})
             error = ended.exception()
             if error is not None and not isinstance(error, EndedWith):  # 143, say, is an answer to SIGTERM
@@ -249,15 +253,20 @@ class MainThread:
                 return self._awake.recv(4096, socket.MSG_PEEK)
         return b""
 
+    def send(self, number: int) -> None:
+        """Send the function one more signal, which is not taken for one from outside; for one that has a handler of its own."""
+        if number == signal.SIGTERM:
+            with self._lock:
+                self._sent += 1
+        ident = threading.main_thread().ident
+        assert ident is not None
+        signal.pthread_kill(ident, number)
+
     def _interrupt(self) -> None:
         if self._told:
             return
-        with self._lock:
-            self._sent += 1
         self._unwind = self._unwound = self._expected = True
-        ident = threading.main_thread().ident
-        assert ident is not None
-        signal.pthread_kill(ident, signal.SIGTERM)
+        self.send(signal.SIGTERM)
 
 
 def _end_with_the_loop(error: BaseException) -> NoReturn:
