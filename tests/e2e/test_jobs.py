@@ -63,6 +63,7 @@ def of_the_page() -> dict[str, str]:
 
 
 CONFIG = """\
+import os
 
 from underway_runtime import config
 
