@@ -11,17 +11,21 @@ RQ          the end of its work horse                     RQ has the job fail, a
 Dramatiq    a second SIGTERM                              its processes end; the broker has what they had not acknowledged
 ==========  ============================================  ==============================================================
 
-A worker is known by the module of its handler for SIGTERM; none is imported here.
+A worker is known by the module of its handler for SIGTERM; none is imported here. What one of Celery holds is written down, in
+``celery_jobs.py``, for the time when it is killed.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ..frozen import Frozen
+from .service import Log
 
 BEFORE_THE_END = 0.6
 """The part of the time to stop after which a worker is told once more."""
@@ -39,6 +43,14 @@ class JobWorker(Frozen):
     """What becomes of its jobs."""
     give_back: Callable[[Callable[[int], object], Any], object]
     """Tells it once more; is given what sends a signal to the main thread, and the handler."""
+
+
+def watch(directory: Path | None, log: Log) -> None:
+    """Have a worker that is about to begin write down what it holds, where its queue does not know in time that it was killed."""
+    if directory is not None and "celery" in sys.modules:
+        from . import celery_jobs
+
+        celery_jobs.watch(directory, log)
 
 
 def current() -> JobWorker | None:

@@ -16,7 +16,6 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -91,8 +90,14 @@ async def _run_main(load: Load, reference: str, context: ServerContext, main_thr
     begin = threading.Event()
     if listeners.sockets or context.adoption is None or not context.adoption.late:
         begin.set()  # who waits in `bind` does nothing before it may
+
+    def find_function() -> Callable[[], Any]:
+        function: Callable[[], Any] = find(reference)
+        job_workers.watch(context.jobs, context.log)
+        return function
+
     try:
-        service = await main_thread.run(partial(find, reference), [load.application, *arguments], begin)
+        service = await main_thread.run(find_function, [load.application, *arguments], begin)
     except BaseException:
         shows.close()
         _withdraw(listeners, context)

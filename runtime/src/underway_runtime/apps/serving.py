@@ -47,6 +47,8 @@ class ServerContext(Frozen):
     """Holds requests and messages while other code is put in place."""
     not_known: list[str] = field(default_factory=list)
     """What is to be said where an application counts as ready, and nothing tells."""
+    jobs: Path | None = None
+    """A directory where a worker writes down what it holds of a queue, for the one that follows it."""
 
 
 class Sockets:

@@ -207,6 +207,7 @@ class Node:
             adoption,
             self._not_handed_over,
             suspension,
+            jobs=settings.tmp.run / "jobs",
         )
         applications = Applications(
             settings.directory.lib,
