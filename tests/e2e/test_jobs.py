@@ -48,7 +48,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         },
         name=NAME,
         version="1.0",
-        dependencies=["celery[redis]", "rq"],
+        dependencies=["celery[redis]", "rq", "dramatiq[redis]", "arq", "apscheduler"],
     )
     build(project)
     return project / "build/release/jobs"
@@ -60,7 +60,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs/how-to/jobs.md"
 def of_the_page() -> dict[str, str]:
     """The modules that the page shows, by their files."""
     blocks = re.findall(r"^```python\n# (src/\S+)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    assert len(blocks) >= 2
+    assert len(blocks) == 5
     return dict(blocks)
 
 
@@ -70,6 +70,7 @@ import os
 from underway_runtime import config
 
 config("underway_runtime", drain_timeout=float(os.environ.get("DRAIN", 30)))
+config("jobs", overlap=os.environ.get("WORKER") != "apscheduler")
 """
 
 
@@ -88,7 +89,7 @@ class Workers:
             "HOME": str(root.parent),
             **environ,
         }
-        self.kind = {"celery": "Celery", "rq": "RQ"}[environ["WORKER"]]
+        self.kind = {"celery": "Celery", "rq": "RQ", "dramatiq": "Dramatiq"}.get(environ["WORKER"], "")
         self.put = 0
 
     def run(self, *arguments: str | Path, status: int = 0) -> str:
@@ -222,11 +223,39 @@ KINDS = pytest.mark.parametrize("workers", ["celery prefork", "celery threads", 
 @KINDS
 def test_no_job_is_lost_or_repeated_by_upgrades(workers: Workers, count: Count) -> None:
     """Jobs that were begun are finished by the version that leaves, others are done by the one that comes: each once."""
+    upgrade(workers, count(2, 50))
+
+
+@pytest.mark.drill
+@pytest.mark.parametrize("workers", ["dramatiq", "arq"], indirect=True)
+def test_none_is_lost_or_repeated_by_others(workers: Workers, count: Count) -> None:
+    """The same holds for Dramatiq, and for arq with the time that the page gives it."""
+    upgrade(workers, count(2, 20))
+
+
+@pytest.mark.drill
+@pytest.mark.parametrize("workers", ["apscheduler"], indirect=True)
+def test_there_is_one_scheduler(workers: Workers, count: Count) -> None:
+    """What runs each second is never run twice in one, and the next version goes on with it."""
+    with workers.started() as keeper:
+        for _ in range(count(3, 20)):
+            workers.goes_on()
+            before = node_of(keeper)
+            workers.run("restart", "--graceful")
+            assert node_of(keeper) != before
+        workers.goes_on()
+
+    assert workers.repeated() == []
+
+
+def upgrade(workers: Workers, times: int) -> None:
+    """Upgrade so many times while jobs come, and see that each was done once."""
     with workers.started() as keeper:
         with workers.coming():
             eventually(workers.counted, "the first job is done")
-            assert f"jobs: {workers.kind}: takes no more jobs, and finishes" in workers.run("status")
-            for _ in range(count(2, 50)):
+            if workers.kind:
+                assert f"jobs: {workers.kind}: takes no more jobs, and finishes" in workers.run("status")
+            for _ in range(times):
                 before = node_of(keeper)
                 workers.run("restart", "--graceful")
                 assert node_of(keeper) != before
