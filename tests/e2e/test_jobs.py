@@ -11,7 +11,7 @@ import signal
 import subprocess
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from conftest import Count
 from node_helpers import TIMEOUT, eventually
 from projects import build, node_of, run, write_project
 from sources import package
+from test_guides import commands, says, type_in
 
 pytestmark = [
     pytest.mark.e2e,
@@ -52,6 +53,17 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     build(project)
     return project / "build/release/jobs"
+
+
+@pytest.fixture(scope="module")
+def archive(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive of the next version."""
+    project = tmp_path_factory.mktemp("next") / "project"
+    shutil.copytree(built.parents[2], project, ignore=shutil.ignore_patterns("build"))
+    for name in ("pyproject.toml", "src/jobs/version.py", "uv.lock"):
+        text = (project / name).read_text()
+        (project / name).write_text(re.sub(r'(name = "jobs"\nversion|VERSION) = "1.0"', r'\1 = "1.1"', text))
+    return build(project).parent / "jobs-1.1.tar.zst"
 
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/how-to/jobs.md"
@@ -187,6 +199,10 @@ class Workers:
         """Whether all that was put into the queue has ended."""
         return set(self.counted()) == set(range(self.put))
 
+    def versions(self) -> set[str]:
+        """Those that have done a job."""
+        return {line.split()[3] for line in self.jobs.read_text().splitlines()}
+
     def at_work(self) -> int:
         """The process that does the last job, where one is being done."""
         lines = self.jobs.read_text().splitlines() if self.jobs.exists() else []
@@ -221,16 +237,25 @@ KINDS = pytest.mark.parametrize("workers", ["celery prefork", "celery threads", 
 
 @pytest.mark.sample(most=2)
 @KINDS
-def test_no_job_is_lost_or_repeated_by_upgrades(workers: Workers, count: Count) -> None:
+def test_no_job_is_lost_or_repeated(workers: Workers) -> None:
     """Jobs that were begun are finished by the version that leaves, others are done by the one that comes: each once."""
-    upgrade(workers, count(2, 50))
+    upgrade(workers, [("restart", "--graceful")] * 2)
+
+
+@pytest.mark.drill
+@KINDS
+def test_no_job_is_lost_or_repeated_by_fifty_upgrades(workers: Workers, archive: Path) -> None:
+    """There and back between two versions."""
+    workers.run("unpack", archive, "--trust", "owner")
+    upgrade(workers, [("upgrade", version, "--how", "handover") for version in ("1.1", "1.0")] * 25)
+    assert workers.versions() == {"1.0", "1.1"}
 
 
 @pytest.mark.drill
 @pytest.mark.parametrize("workers", ["dramatiq", "arq"], indirect=True)
 def test_none_is_lost_or_repeated_by_others(workers: Workers, count: Count) -> None:
     """The same holds for Dramatiq, and for arq with the time that the page gives it."""
-    upgrade(workers, count(2, 20))
+    upgrade(workers, [("restart", "--graceful")] * count(2, 20))
 
 
 @pytest.mark.drill
@@ -248,16 +273,16 @@ def test_there_is_one_scheduler(workers: Workers, count: Count) -> None:
     assert workers.repeated() == []
 
 
-def upgrade(workers: Workers, times: int) -> None:
-    """Upgrade so many times while jobs come, and see that each was done once."""
+def upgrade(workers: Workers, commands: Sequence[Sequence[str]]) -> None:
+    """Run commands that bring another node while jobs come, and see that each job was done once."""
     with workers.started() as keeper:
         with workers.coming():
             eventually(workers.counted, "the first job is done")
-            if workers.kind:
-                assert f"jobs: {workers.kind}: takes no more jobs, and finishes" in workers.run("status")
-            for _ in range(times):
+            if leaves := workers.kind and f"jobs: {workers.kind}: takes no more jobs, and finishes":
+                eventually(lambda: leaves in workers.run("status"), "status says what becomes of the jobs")
+            for command in commands:
                 before = node_of(keeper)
-                workers.run("restart", "--graceful")
+                workers.run(*command)
                 assert node_of(keeper) != before
                 workers.goes_on()
         eventually(workers.all_done, "all jobs are done")
@@ -327,3 +352,18 @@ def test_what_is_killed_loses_no_job(workers: Workers, victim: str, count: Count
 
     named = {int(number) for text in NAMES for number in re.findall(text, workers.output())}
     assert {*workers.repeated()} <= named, workers.output()
+
+
+@pytest.mark.drill
+@pytest.mark.parametrize("workers", ["celery prefork"], indirect=True)
+def test_the_page_is_true_when_it_is_typed(workers: Workers, archive: Path) -> None:
+    """Its commands succeed, and print what it shows."""
+    shutil.copy(archive, workers.root)
+    for each in commands(PAGE):
+        status, said = type_in(each.command, workers.root, workers.environ, workers.root.parent)
+        assert status == 0, said
+        if each.shown:
+            shown = says(each.shown, workers.root.parent, {})
+            assert shown.fullmatch(said.rstrip("\n") + "\n"), (
+                f"{each.command}\nprints\n{said}\nand not\n{shown.pattern}"
+            )
