@@ -17,7 +17,7 @@ GONE = 4_194_305
 """No process has this pid: it is above what the system gives."""
 
 
-def quiet(*said: object) -> None:
+def quiet(message: str, error: BaseException | None = None) -> None:
     """Log nothing."""
 
 
@@ -52,7 +52,7 @@ def test_a_file_that_is_large_is_written_again(tmp_path: Path, monkeypatch: pyte
 def test_who_can_not_write_goes_on_and_says_so_once(tmp_path: Path) -> None:
     """A worker does its jobs where the disk is full."""
     said: list[str] = []
-    journal = Journal(tmp_path / "jobs", lambda text, *_: said.append(text))
+    journal = Journal(tmp_path / "jobs", lambda message, error=None: said.append(message))
     journal.path.mkdir()
     journal.write("-", "a")
     journal.write("-", "b")
@@ -72,7 +72,7 @@ def test_the_pool_of_a_worker_that_is_gone_is_ended_and_no_other(tmp_path: Path)
         )
         Journal(tmp_path, quiet).write("p", ours.pid, began[ours.pid])
 
-        end_pools(tmp_path, lambda text, *_: said.append(text))
+        end_pools(tmp_path, lambda message, error=None: said.append(message))
 
         assert orphan.wait(TIMEOUT) == -signal.SIGKILL
         assert (stranger.poll(), ours.poll()) == (None, None)
