@@ -179,7 +179,10 @@ def test_every_variable_that_is_read_has_a_row() -> None:
     root = REFERENCE.parents[1]
     readers = [
         *root.glob("src/underway/templates/*.sh"),
-        *(root / "runtime/src/underway_runtime" / file for file in ("process/settings.py", "upgrade/trust.py")),
+        *(
+            root / "runtime/src/underway_runtime" / file
+            for file in ("process/settings.py", "release/channel.py", "upgrade/trust.py")
+        ),
     ]
     placeholders = {"RELEASE_VERSION"}
     read = {name for file in readers for name in re.findall(r"\bRELEASE_[A-Z_]+[A-Z]", file.read_text())}

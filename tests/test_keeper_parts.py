@@ -96,6 +96,7 @@ SENT = [
     (channel.Undone(), "undone"),
     (channel.Processes(4, "2"), "processes 4 2"),
     (channel.ProcessesStarted(), "processes started"),
+    (channel.Scale(-1), "scale -1"),
     (channel.ProcessesStarted("why"), "processes started why"),
     (channel.Held(0, ""), "held 0 "),
     (channel.Held(0, "", 2), "held 0  2"),

@@ -133,6 +133,7 @@ ROWS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "install": ("members", "", UPGRADE),
     "consider": ("members", "", ("version",)),
     "keep": ("members", "", ("seconds", "version")),
+    "scale": ("members", "", ("processes",)),
     "gates": ("members", "", NOTHING),
     "committed": ("members", "", NOTHING),
     "rpc": ("owner", "rpc", ("code",)),
@@ -171,7 +172,7 @@ def test_the_list_of_requests_is_complete() -> None:
 @pytest.mark.parametrize("name", ROWS)
 def test_no_field_of_a_member_is_another_s(name: str) -> None:
     """Whichever request: with any odd value in a field, or a field of another request, it is refused, with one line."""
-    right = {"version": "1", "id": "x", "to_commit": 0, "seconds": 0, "code": "1"}
+    right = {"version": "1", "id": "x", "to_commit": 0, "seconds": 0, "code": "1", "processes": 2}
     form = requests.REQUESTS[name]
     whole = {"do": name, **{key: right[key] for key in form.fields}}
     others = {key: value for key, value in right.items() if key not in form.fields}

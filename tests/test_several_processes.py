@@ -8,6 +8,8 @@ import signal
 import urllib.request
 from typing import Any
 
+import pytest
+
 from conftest import Count
 from handover_helpers import ASGI, asgi, clients, start, status
 from node_helpers import TIMEOUT, App, MakeNode, Node, eventually, finish, recorder, terminate
@@ -94,6 +96,7 @@ def test_one_that_is_killed_comes_back_and_the_others_go_on(make: MakeNode) -> N
     assert terminate(keeper)[0] == 0
 
 
+@pytest.mark.drill
 def test_a_killed_keeper_takes_all_with_it(make: MakeNode) -> None:
     """Each stops in order, and the next start finds nobody in its way."""
     node = make(asgi(TELLS_PID, processes=3), libraries=["uvicorn"])
@@ -127,6 +130,7 @@ def test_a_handover_replaces_all_without_a_failed_request(make: MakeNode, count:
     assert terminate(keeper)[0] == 0
 
 
+@pytest.mark.drill
 def test_others_run_in_the_first_only(make: MakeNode) -> None:
     """An application without `processes` starts once, whatever else there is."""
     node = make(recorder("alone"), asgi(TELLS_PID, processes=2), libraries=["uvicorn"])
@@ -165,3 +169,31 @@ def test_what_can_not_be_is_refused_with_all_reasons(make: MakeNode) -> None:
     code, _, said = finish(node.spawn("start"))
     assert code == 1
     assert "is a number from 1 to 512 or \"auto\", not 'many'" in said
+
+
+def test_the_number_changes_while_it_serves(make: MakeNode) -> None:
+    """`scale` and SIGTTIN, SIGTTOU change it under load without a failed request; a later version has as many."""
+    node = make(asgi(TELLS_PID, processes=2), libraries=["uvicorn"])
+    node.configure(web={"server": {"timeout_keep_alive": 60}}, underway_runtime={"drain_timeout": 2})
+    add_sealed(node, "2", asgi(SECOND, processes=2))
+    keeper, port = start(node)
+    all_there(node, 2)
+    with clients(port, short=4, pauses=[0, 0.01, 0.1]) as served:
+        for wanted in (1, 4, 2):
+            done = node.run("scale", str(wanted))
+            assert done.returncode == 0, done.stderr
+            assert f"runs in {wanted} processes" in done.stdout
+            all_there(node, wanted)
+        keeper.send_signal(signal.SIGTTIN)
+        all_there(node, 3)
+        assert node.run("install", "2").returncode == 0
+        assert {row["version"] for row in processes(node)} == {"2"}
+        all_there(node, 3)
+        keeper.send_signal(signal.SIGTTOU)
+        all_there(node, 2)
+        eventually(lambda: not (node.var / "run/control.3").exists(), "the end of the third")
+    assert served.failures == []
+    wrong = node.run("scale", "0")
+    assert wrong.returncode == 2
+    assert "a number of processes from 1 to 512" in wrong.stderr
+    assert terminate(keeper)[0] == 0

@@ -17,7 +17,7 @@ from node_helpers import TIMEOUT
 from underway_runtime.control import frames, handshake
 from underway_runtime.control.client import client
 from underway_runtime.control.client_session import RequestHandler
-from underway_runtime.control.requests import HandOver, Install, Keep
+from underway_runtime.control.requests import HandOver, Install, Keep, Scale
 from underway_runtime.control.server import Server
 from underway_runtime.control.socket_file import listen_on
 
@@ -55,6 +55,9 @@ class StandIn:
         raise AssertionError
 
     def keep(self, request: Keep) -> Future[dict[str, Any]]:
+        raise AssertionError
+
+    def scale(self, request: Scale) -> Future[dict[str, Any]]:
         raise AssertionError
 
     def try_gates(self) -> Future[dict[str, Any]]:

@@ -17,6 +17,8 @@ request                         answer
 ``"version": text}``
 ``{"do": "keep",``              ``{"kept": pid}`` when a node of it waits to be wanted; ``{"failed": text}``, ``{"busy": text}``
 ``"version": …, "seconds": …}``
+``{"do": "scale",``             ``{"scaled": number}``, ``{"failed": text}`` where there are as many as before, ``{"busy": text}``,
+``"processes": number}``        ``{"refused": text}`` of a release that runs in one
 ``{"do": "gates"}``             ``{"gates": [{"gate": text, "passed": …, "attempts": […]}, …]}``, when they have been tried
 ``{"do": "committed"}``         ``{"noted": true}``
 ``{"do": "rpc", "code": …}``    ``{"out": text}``, ``{"err": text}``, …, ``{"end": how, "status": number}``
@@ -60,6 +62,7 @@ from .requests import (
     Refused,
     Restart,
     Rpc,
+    Scale,
     Status,
     TryGates,
 )
@@ -184,6 +187,8 @@ class ClientSession:
             case Keep():
                 _refuse(node.why_not_startable(request.version))
                 await self._outcome(node.keep(request))
+            case Scale():
+                await self._outcome(node.scale(request))
             case TryGates():
                 await self._outcome(node.try_gates())
             case Committed():

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import Any, Protocol
 
 from .frames import Message
-from .requests import HandOver, Install, Keep
+from .requests import HandOver, Install, Keep, Scale
 
 
 class NodeControl(Protocol):
@@ -39,6 +39,9 @@ class NodeControl(Protocol):
 
     def keep(self, request: Keep) -> Future[Message]:
         """Have a node of a version started that waits to be wanted; the answer comes when it does, or has failed."""
+
+    def scale(self, request: Scale) -> Future[Message]:
+        """Have so many processes."""
 
     def try_gates(self) -> Future[Message]:
         """Try the gates of the version that runs."""

@@ -107,6 +107,12 @@ class Keep(Request):
     seconds: float
 
 
+class Scale(Request):
+    """So many processes."""
+
+    processes: int
+
+
 class TryGates(Request):
     """The gates of the version that runs, tried now."""
 
@@ -135,6 +141,11 @@ IDENTITY = Kind(f"a name of at most {names.LONGEST} letters, digits and . + ! _ 
 SECONDS = Kind(f"a number of seconds from 0 to {LONGEST_WAIT:g}", _is_seconds)
 TEXT = Kind("a text", lambda value: isinstance(value, str))
 
+PROCESSES = Kind(
+    "a number of processes from 1 to 512",
+    lambda value: isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 512,
+)
+
 _UPGRADE: Mapping[str, Kind] = {"version": VERSION, "id": IDENTITY, "to_commit": SECONDS}
 
 REQUESTS: Mapping[str, Form] = {
@@ -146,6 +157,7 @@ REQUESTS: Mapping[str, Form] = {
     "install": Form(Install, _UPGRADE, who=MEMBERS),
     "consider": Form(CanInstallInPlace, {"version": VERSION}, who=MEMBERS),
     "keep": Form(Keep, {"version": VERSION, "seconds": SECONDS}, who=MEMBERS),
+    "scale": Form(Scale, {"processes": PROCESSES}, who=MEMBERS),
     "gates": Form(TryGates, who=MEMBERS),
     "committed": Form(Committed, who=MEMBERS),
     "rpc": Form(Rpc, {"code": TEXT}, enabled_by="rpc"),

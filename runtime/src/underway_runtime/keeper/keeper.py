@@ -216,6 +216,9 @@ class Keeper:
             from .processes import Processes  # most releases run in one
 
             self.processes = Processes(self, self.signs, self._resources, self._log.line)
+        if first.phase == phases.RUNNING:
+            self._environ[channel.PROCESSES] = str(asked.wanted)  # for those that follow, of whatever version
+            self._handover.end_kept("the number of processes has changed")
         self.processes.want(first, asked.wanted, asked.version, upgrade_id)
 
     def finish(self, node: Child) -> None:
@@ -294,6 +297,9 @@ class Keeper:
                 self._status = 0
                 return
             self.timers.setdefault("stop", time.monotonic() + self._stop_timeout + _MARGIN)
+        elif number in (_signal.SIGTTIN, _signal.SIGTTOU):
+            if self.node is not None and not from_kernel:  # else it is of a terminal
+                self.node.send(channel.Scale(1 if number == _signal.SIGTTIN else -1))
         elif self.node is not None:
             self._handover.interrupted = self._handover.interrupted or number == _signal.SIGINT
             if not (from_kernel and number == _signal.SIGINT):  # the terminal has told it too

@@ -287,6 +287,7 @@ class Processes:
         how = child.failure or (f"it was ended by signal {-died}" if died < 0 else f"it ended with status {died}")
         if group.awaited and not had_served:
             group.awaited = False
+            group.wanted = min(group.wanted, max([1, *group.members]))
             group.first.send(channel.ProcessesStarted(f"process {number} (pid {child.pid}) could not start: {how}"))
             if group.first.phase == phases.STARTING:
                 self._kill(group)

@@ -20,6 +20,8 @@ WAITED = (
     _signal.SIGHUP,
     _signal.SIGINT,
     _signal.SIGTERM,
+    _signal.SIGTTIN,
+    _signal.SIGTTOU,
     _signal.SIGUSR1,
     _signal.SIGUSR2,
 )

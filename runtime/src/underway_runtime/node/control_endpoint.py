@@ -15,7 +15,7 @@ from ..apps.controller import Applications
 from ..apps.service import describe
 from ..configuration import config
 from ..control.node_status import Report
-from ..control.requests import HandOver, Install, Keep
+from ..control.requests import HandOver, Install, Keep, Scale
 from ..control.server import Server, open_control
 from ..process.settings import Settings
 from ..release import names
@@ -116,7 +116,9 @@ class ControlEndpoint:
     def hand_over(self, request: HandOver) -> Future[dict[str, Any]]:
         """Have another node take over; as `Handover.begin`."""
         if self._upgrades is None:
-            return _is_starting()
+            return _answer({"busy": "it is starting"})
+        if self._keeper.process > 1:
+            return _answer({"busy": _NOT_FIRST})
         return self._upgrades.handover.begin(request.version, request.id, float(request.to_commit))
 
     def install(self, request: Install) -> Future[dict[str, Any]]:
@@ -130,8 +132,14 @@ class ControlEndpoint:
     def keep(self, request: Keep) -> Future[dict[str, Any]]:
         """Have a node kept for the next install; as `Handover.keep`."""
         if self._upgrades is None:
-            return _is_starting()
+            return _answer({"busy": "it is starting"})
+        if self._keeper.process > 1:
+            return _answer({"busy": _NOT_FIRST})
         return self._upgrades.handover.keep(request.version, float(request.seconds))
+
+    def scale(self, request: Scale) -> Future[dict[str, Any]]:
+        """Have so many processes; as `Upgrades.scale`."""
+        return self._on_loop(lambda upgrades: upgrades.scale(request.processes))
 
     def try_gates(self) -> Future[dict[str, Any]]:
         """Try the gates of the version that runs."""
@@ -141,7 +149,9 @@ class ControlEndpoint:
         """Do this on the node's loop, once there is one. It can be cancelled until the loop has begun with it."""
         upgrades, outcome = self._upgrades, Future[dict[str, Any]]()
         if upgrades is None:
-            return _is_starting()
+            return _answer({"busy": "it is starting"})
+        if self._keeper.process > 1:
+            return _answer({"busy": _NOT_FIRST})
 
         def begin() -> None:
             if outcome.set_running_or_notify_cancel():
@@ -206,8 +216,11 @@ def _settle(outcome: Future[dict[str, Any]], task: asyncio.Task[dict[str, Any]])
         outcome.set_result(task.result())
 
 
-def _is_starting() -> Future[dict[str, Any]]:
-    """The answer of a node that has no loop yet."""
+_NOT_FIRST = "it is a further process of its release: the first is asked for that"
+
+
+def _answer(answer: dict[str, Any]) -> Future[dict[str, Any]]:
+    """What is known at once."""
     outcome: Future[dict[str, Any]] = Future()
-    outcome.set_result({"busy": "it is starting"})
+    outcome.set_result(answer)
     return outcome

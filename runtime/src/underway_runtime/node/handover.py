@@ -73,6 +73,8 @@ class Handover:
             self.complete.set()
         self.started = asyncio.Event()
         """The keeper knows that this node is ready."""
+        self.on_scale: Callable[[int], object] = lambda by: None
+        """Called when so many processes more are wanted."""
         self.processes: asyncio.Queue[str] = asyncio.Queue()
         """What becomes of further processes that were asked for: why there are not all of them, or nothing."""
         self.alone = asyncio.Lock()
@@ -208,6 +210,8 @@ class Handover:
                 await state.import_states(state.unpack(states), running, self._log)
             case channel.Left():
                 self.complete.set()
+            case channel.Scale(by):
+                self.on_scale(by)
             case channel.ProcessesStarted(reason):
                 self.processes.put_nowait(reason)
 

@@ -82,6 +82,19 @@ class Change(Protocol):
         """Put everything back, from wherever `commit` has come to. Raises Irreversible where that can't be."""
 
 
+class Several(Protocol):
+    """The processes of a release."""
+
+    wanted: int
+
+    @property
+    def reason(self) -> str:
+        """Why one of them can't become another version by itself; empty where it can."""
+
+    async def scale(self, wanted: int, version: str, handover: Any) -> dict[str, Any]:
+        """Have so many from now on."""
+
+
 class Step(Frozen):
     """From the version that a node runs to another, and what it is done to."""
 
@@ -140,8 +153,8 @@ class InPlace:
     ) -> None:
         """`environ` is what the process was started with; `became` tells all others what it is now; `change` says what leads to a
         version, and raises RequiresRestart where nothing does."""
-        self.refused = ""
-        """Why none can be made, whatever the version is; empty where one can."""
+        self.several: Several | None = None
+        """The processes of the release, where it may run in more than one."""
         self._suspension = suspension
         self._change = change
         self._applications = applications
@@ -168,8 +181,8 @@ class InPlace:
         return {"how": change.how}
 
     async def _prepared(self, runs: Version, version: str, gates_of_node: Gates) -> tuple[Change, Version]:
-        if self.refused:
-            raise RequiresRestart(self.refused)
+        if self.several is not None and (reason := self.several.reason):
+            raise RequiresRestart(reason)
         settings = runs.settings.of(version)
         script, wanted = boot_script.read(settings.boot_script), gates.read(settings.place.gates)
         if reasons := unasked(wanted, gates_of_node.private is not None):

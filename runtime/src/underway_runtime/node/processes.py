@@ -12,6 +12,7 @@ This is imported where an application says so.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ from ..apps.service import requirements_of
 from ..control.node_status import Report
 from ..process.cores import usable
 from ..release.boot_script import Instruction, Load, Start
+from ..release.channel import PROCESSES
 from ..release.errors import BootError, ConfigError, listing
 from ..release.references import find
 from .handover import Handover
@@ -39,8 +41,9 @@ class Several:
         self._keeper = keeper
         self._counts = counts
         self._version = version
-        self.wanted = max(counts.values(), default=1)
-        if keeper.process > 1 and self.wanted == 1:
+        self._configured = max(counts.values(), default=1)
+        self.wanted = scaled(os.environ) or self._configured
+        if keeper.process > 1 and self._configured == 1:
             raise BootError("its configuration says now that all runs in one process: `restart` the release")
         if keeper.process == 0 and self.wanted > 1:
             raise BootError(
@@ -55,8 +58,8 @@ class Several:
 
     @property
     def reason(self) -> str:
-        """Why this one can't become another version by itself."""
-        return f"it runs in {self.wanted} processes, which are handed over together"
+        """Why this one can't become another version by itself; empty where it can."""
+        return "" if self.wanted == 1 else f"it runs in {self.wanted} processes, which are handed over together"
 
     @property
     def is_first(self) -> bool:
@@ -64,12 +67,12 @@ class Several:
 
     def join(self, in_place: InPlace, report: Report, instructions: Iterable[Instruction]) -> list[Instruction]:
         """Make this process one of them; returns those instructions of its boot script that are for it."""
-        in_place.refused, report.several = self.reason, self
+        in_place.several = report.several = self
         return [
             instruction
             for instruction in instructions
             if not isinstance(instruction, Start)
-            or self._counts.get(instruction.application, 1) >= min(self._keeper.process, self.wanted)
+            or self._counts.get(instruction.application, 1) >= min(self._keeper.process, self._configured)
         ]
 
     async def boot(self, boot: Awaitable[None], applications: Applications, handover: Handover) -> None:
@@ -88,6 +91,18 @@ class Several:
             if reason := await handover.processes.get():
                 raise BootError(reason)
 
+    async def scale(self, wanted: int, version: str, handover: Handover) -> dict[str, Any]:
+        """Have so many processes from now on, of the version that runs; ``{"scaled": number}``, or ``{"failed": reason}`` where one
+        could not start, and there are as many as before."""
+        before, self.wanted, self._version = self.wanted, wanted, version
+        self._keeper.processes(wanted, version)
+        if not (reason := await handover.processes.get()):
+            return {"scaled": wanted}
+        self.wanted = before
+        self._keeper.processes(before, version)
+        again = await handover.processes.get()
+        return {"failed": f"{reason}; {again}" if again else reason}
+
     def after(self, first: Callable[[], Awaitable[None]], handover: Handover) -> Callable[[], Awaitable[None]]:
         """Do something, and then `start`."""
 
@@ -96,6 +111,15 @@ class Several:
             await self.start(handover)
 
         return both
+
+
+def scaled(environ: Mapping[str, str]) -> int:
+    """How many processes there are to be, where the environment says so, or the release was scaled; else 0. Raises ConfigError."""
+    if not (text := environ.get(PROCESSES)):
+        return 0
+    if text.isdecimal() and 1 <= int(text) <= MOST:
+        return int(text)
+    raise ConfigError(f"{PROCESSES} is a number from 1 to {MOST}, not {text!r}")
 
 
 def counts(instructions: Iterable[Instruction], configured: Callable[[str, str, Any], Any]) -> dict[str, int]:

@@ -290,6 +290,35 @@ class Upgrades:
         self._life = life
         self._keeper = keeper
         self._runs = runs
+        self._scaling: set[asyncio.Task[None]] = set()
+        handover.on_scale = self._on_scale
+
+    async def scale(self, wanted: int) -> dict[str, Any]:
+        """Have so many processes; as `Several.scale`, or ``busy`` or ``refused`` with the reason."""
+        await self.handover.has_started()
+        several = self._booted.in_place.several
+        if several is None:
+            return {"refused": "it runs in one process, since none of its applications says `processes`"}
+        if self._life.phase is not Phase.RUNNING:
+            return {"busy": f"it is {self._life.phase.value}"}
+        if reason := self.handover.busy:
+            return {"busy": reason}
+        async with self.handover.alone:
+            return await several.scale(wanted, self._runs().settings.version, self.handover)
+
+    def _on_scale(self, by: int) -> None:
+        """Have so many processes more, since somebody has sent a signal; what comes of it is logged."""
+
+        async def scale() -> None:
+            several = self._booted.in_place.several
+            wanted = 1 if several is None else max(1, several.wanted + by)
+            outcome = await self.scale(wanted)
+            [(how, what)] = outcome.items()
+            log(f"SIGTT{'IN' if by > 0 else 'OU'}, for {wanted} processes: {how}: {what}")
+
+        task = asyncio.ensure_future(scale())
+        self._scaling.add(task)
+        task.add_done_callback(self._scaling.discard)
 
     async def install(self, version: str, upgrade_id: str, to_commit: float) -> dict[str, Any]:
         """Become a version, which is to be committed in so many seconds where that is not 0; as `InPlace.install`, or ``busy``

@@ -81,6 +81,9 @@ VARIABLE = "UNDERWAY_KEEPER"
 KEPT = "*"
 """The `upgrade_id` of a successor that is to wait until it is wanted: for `Successor.timeout` seconds, as `check` has asked for."""
 
+PROCESSES = "RELEASE_PROCESSES"
+"""Holds how many processes there are to be, where that is not as configured."""
+
 BATCH = 64
 """How many sockets go into one message; Linux takes 253 descriptors."""
 
@@ -356,6 +359,12 @@ class ProcessesStarted(Unasked, word="processes\0started"):
     """All of them are there; or why one is not."""
 
     reason: str = ""
+
+
+class Scale(Unasked, word="scale"):
+    """So many processes more, or fewer where it is negative."""
+
+    by: int
 
 
 class Stop(Unasked, word="stop"):

@@ -153,6 +153,14 @@ _ROWS = (
         (Option("--graceful", "hand over to a new node, so that no request fails"),),
         more="The node reads env.sh again, and the file that RELEASE_ENVIRONMENT_FILE names.",
     ),
+    Command(
+        "scale",
+        ("N",),
+        "Change the number of processes of the running release",
+        "control",
+        "control.client.scale:run",
+        more="It holds until the release is stopped, for later versions too. Who is one too many drains first.",
+    ),
     Command("stop", (), "Stop the running release and wait until it has stopped", "node", "node.commands:stop"),
     Command(
         "logs",

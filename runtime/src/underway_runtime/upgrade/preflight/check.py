@@ -127,6 +127,7 @@ def check(
     if hands_over:
         reasons += memory.reasons
         notes += memory.notes
+        notes += [note for note in _several(status) if not any(note in why for why in way.why)]
     spare = None
     if keep_for:
         spare, why = (
@@ -147,6 +148,12 @@ def check(
         drains=_drains(settings, running) if running is not None and hands_over and not reasons else {},
         kept=spare,
     )
+
+
+def _several(status: Mapping[str, Any]) -> list[str]:
+    """What is said of a release that runs in several processes."""
+    count = (status.get("process") or {}).get("of", 1)
+    return [f"it runs in {count} processes, which are handed over together"] if count > 1 else []
 
 
 @dataclass(frozen=True)
