@@ -181,7 +181,7 @@ def test_every_variable_that_is_read_has_a_row() -> None:
         *root.glob("src/underway/templates/*.sh"),
         *(
             root / "runtime/src/underway_runtime" / file
-            for file in ("process/settings.py", "release/channel.py", "upgrade/trust.py")
+            for file in ("process/settings.py", "release/channel/__init__.py", "upgrade/trust.py")
         ),
     ]
     placeholders = {"RELEASE_VERSION"}

@@ -26,6 +26,7 @@ OURS = {
         process_table release_processes settings stop_signals upgrade_journal usage_journal""",
     "release": """addresses boot_script channel command_line command_table decode directory display errors filesystem gates names
         references server_options standard""",
+    "release.channel": "datagram",
     "release.filesystem": "atomic_files descriptors directories openat walk",
 }
 """By room. What only an upgrade, a handover, a rare command or a kind of application takes is imported there."""

@@ -50,7 +50,7 @@ def mortal(make: MakeNode, interpreter: Interpreter) -> Node:
     node = make(recorder("one", start="print('was here', flush=True)"))
     (node.root / "lib" / RUNTIME).unlink()
     shutil.copytree(interpreter.runtime, node.root / "lib" / RUNTIME)
-    line = node.root / "lib" / RUNTIME / "underway_runtime/release/channel.py"
+    line = node.root / "lib" / RUNTIME / "underway_runtime/release/channel/datagram.py"
     line.write_text(line.read_text() + DIES)
     shutil.rmtree(line.parent / "__pycache__")
     return node

@@ -27,6 +27,7 @@ from underway_runtime.keeper.yielding import LOWER, Yielding
 from underway_runtime.process import deadlines
 from underway_runtime.process.process_table import family
 from underway_runtime.release import channel
+from underway_runtime.release.channel import datagram
 
 # --------------------------------------------------------------------------------------------------------- the limit
 
@@ -118,18 +119,18 @@ SENT = [
 """Each message, and what is sent for it, where a space stands for NUL and a bar for a space."""
 
 
-def end_of(message: channel.Message) -> type[channel.FromNode] | type[channel.FromKeeper]:
+def end_of(message: datagram.Message) -> type[channel.FromNode] | type[channel.FromKeeper]:
     """Whose message it is."""
     return channel.FromNode if isinstance(message, channel.FromNode) else channel.FromKeeper
 
 
 @pytest.mark.parametrize(("message", "text"), SENT, ids=[text for _, text in SENT])
-def test_messages_are_sent_as_they_always_were(message: channel.Message, text: str) -> None:
+def test_messages_are_sent_as_they_always_were(message: datagram.Message, text: str) -> None:
     """The bytes are those of the first release: a keeper and its next node may be of different versions."""
     sent = text.replace(" ", "\0").replace("|", " ").encode()
 
-    assert channel.encode(message) == sent
-    heard = channel.decode(end_of(message), sent)
+    assert datagram.encode(message) == sent
+    heard = datagram.decode(end_of(message), sent)
     assert type(heard) is type(message)
     assert [getattr(heard, name) for name in type(heard).fields] == [
         getattr(message, name) for name in type(message).fields
@@ -147,28 +148,28 @@ def test_each_message_is_in_that_table() -> None:
 def test_any_bytes_are_a_message_or_none(data: bytes, kind: type[channel.FromNode]) -> None:
     """What comes is never a reason to fall over: it is a message, or not known, or has not its fields."""
     with contextlib.suppress(ValueError):
-        message = channel.decode(kind, data)
+        message = datagram.decode(kind, data)
         assert message is None or isinstance(message, kind)
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=[]))))
 def test_what_is_sent_is_what_arrives(sockets: list[str]) -> None:
     """Any text, also the names of files that are no UTF-8; NUL separates and becomes a space."""
-    message = channel.decode(channel.FromNode, channel.encode(channel.Bind((*sockets,))))
+    message = datagram.decode(channel.FromNode, datagram.encode(channel.Bind((*sockets,))))
 
     assert isinstance(message, channel.Bind)
     assert message.sockets == (*sockets,)
-    cleaned = channel.decode(channel.FromNode, channel.encode(channel.Failed("b\0c")))
+    cleaned = datagram.decode(channel.FromNode, datagram.encode(channel.Failed("b\0c")))
     assert isinstance(cleaned, channel.Failed)
     assert cleaned.reason == "b c"
 
 
 def test_of_a_later_version_what_is_known_is_understood() -> None:
     """A message that is not known counts as none, and fields that are not known are left out."""
-    longer = channel.decode(channel.FromNode, b"about\0{}\0001.5\0and\0more")
+    longer = datagram.decode(channel.FromNode, b"about\0{}\0001.5\0and\0more")
 
-    assert channel.decode(channel.FromNode, b"later\0x") is None
-    assert channel.decode(channel.FromKeeper, b"hello\0x") is None
+    assert datagram.decode(channel.FromNode, b"later\0x") is None
+    assert datagram.decode(channel.FromKeeper, b"hello\0x") is None
     assert isinstance(longer, channel.About)
     assert (longer.document, longer.stop_timeout) == ("{}", 1.5)
 
@@ -176,17 +177,17 @@ def test_of_a_later_version_what_is_known_is_understood() -> None:
 def test_what_is_wrong_with_a_message_is_said() -> None:
     """By its word and its field, for the log."""
     with pytest.raises(ValueError, match=r"^'about', which has no `stop_timeout`$"):
-        channel.decode(channel.FromNode, b"about\0{}")
+        datagram.decode(channel.FromNode, b"about\0{}")
     with pytest.raises(ValueError, match=r"^'about', whose `stop_timeout` is not understood: could not convert string"):
-        channel.decode(channel.FromNode, b"about\0{}\0soon")
+        datagram.decode(channel.FromNode, b"about\0{}\0soon")
 
 
 def test_a_message_is_not_longer_than_the_limit() -> None:
     """A long traceback is cut, and still a message."""
-    data = channel.encode(channel.Failed("é" * channel.LIMIT))
+    data = datagram.encode(channel.Failed("é" * datagram.LIMIT))
 
-    assert len(data) == channel.LIMIT
-    assert isinstance(channel.decode(channel.FromNode, data), channel.Failed)
+    assert len(data) == datagram.LIMIT
+    assert isinstance(datagram.decode(channel.FromNode, data), channel.Failed)
 
 
 # ----------------------------------------------------------------------------------------------------------- phases

@@ -148,7 +148,7 @@ def mortal(make: MakeNode, interpreter: Interpreter, tmp_path: Path) -> tuple[No
     (node.version / "heart").write_text('{"restarts": 1000, "delay": 0.01}')
     (node.root / "lib" / RUNTIME).unlink()
     shutil.copytree(interpreter.runtime, node.root / "lib" / RUNTIME)
-    line = node.root / "lib" / RUNTIME / "underway_runtime/release/channel.py"
+    line = node.root / "lib" / RUNTIME / "underway_runtime/release/channel/datagram.py"
     line.write_text(line.read_text() + DIES.replace('"DIES', f'"{tmp_path}/DIES'))
     shutil.rmtree(line.parent / "__pycache__", ignore_errors=True)
     add_sealed(node, "2", asgi(SECOND))

@@ -23,7 +23,7 @@ EX_IOERR = 74
 
 BARE = (
     "underway_runtime/keeper/",
-    "underway_runtime/release/channel.py",
+    "underway_runtime/release/channel/",
     "underway_runtime/release/filesystem/directories.py",
     "underway_runtime/release/names.py",
 )

@@ -14,7 +14,7 @@ from ..release.addresses import host_and_port, join, short_path, socket_file
 from ..release.errors import BootError, listing
 
 Ask: TypeAlias = Callable[[Sequence[str]], "Sequence[socket.socket | str]"]
-"""Asks the keeper for sockets; for each there is one, or what was the matter. See ``release/channel.py``."""
+"""Asks the keeper for sockets; for each there is one, or what was the matter. See ``release/channel``."""
 
 _UNAVAILABLE = "unavailable "
 

@@ -9,6 +9,7 @@ import sys
 import time
 
 from ..release import channel
+from ..release.channel import datagram
 from . import phases
 
 TYPE_CHECKING = False
@@ -101,7 +102,7 @@ class Child:
         """What it has sent on the line, to be decoded, with the descriptors that came with it, which are the caller's."""
         while self._line.fileno() >= 0:
             try:
-                message, descriptors = channel.receive(self._line, _DESCRIPTORS)
+                message, descriptors = datagram.receive(self._line, _DESCRIPTORS)
             except (BlockingIOError, ConnectionResetError):
                 return
             if not message:
@@ -150,7 +151,7 @@ class Child:
         rights = b"".join(number.to_bytes(4, sys.byteorder) for number in descriptors)
         ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)] if descriptors else []
         try:
-            self._line.sendmsg([channel.encode(message)], ancillary)
+            self._line.sendmsg([datagram.encode(message)], ancillary)
         except OSError:
             pass
 

@@ -1,6 +1,6 @@
 """The second node of a keeper: the successor, until it accepts, and then the one before it, until that has left.
 
-``release/channel.py`` has the messages that go through the keeper meanwhile.
+``release/channel`` has the messages that go through the keeper meanwhile.
 """
 
 from __future__ import annotations

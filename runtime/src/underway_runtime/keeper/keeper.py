@@ -15,7 +15,7 @@ it failed otherwise                                    the keeper ends, with the
 =====================================================  =================================================================
 
 Next to the node there may be one more, of which ``handover.py`` tells, and further processes, of which ``processes.py`` does;
-what all of them have from the keeper is in ``shared_resources.py``. ``release/channel.py`` has the messages, ``phases.py`` the
+what all of them have from the keeper is in ``shared_resources.py``. ``release/channel`` has the messages, ``phases.py`` the
 phases of a node, ``signs_of_life.py`` how long a node may be silent.
 """
 
@@ -26,6 +26,7 @@ import select
 import time
 
 from ..release import channel
+from ..release.channel import datagram
 from . import left_behind, phases, signals
 from .child import Child, reap
 from .handover import Handover
@@ -316,7 +317,7 @@ class Keeper:
     def _read_messages(self, node: Child) -> None:
         for data, descriptors in node.messages():
             try:
-                if (message := channel.decode(channel.FromNode, data)) is None:
+                if (message := datagram.decode(channel.FromNode, data)) is None:
                     pass  # of a version that knows more
                 elif node is self.node:
                     self._obey(node, message, descriptors)

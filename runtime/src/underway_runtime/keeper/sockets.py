@@ -1,6 +1,6 @@
 """The listening sockets of a release. They outlive its nodes, so that connections wait while none lives.
 
-A socket is asked for by a text (see ``release/channel.py``), and the same text gets the same socket again in the next node.
+A socket is asked for by a text (see ``release/channel``), and the same text gets the same socket again in the next node.
 Where it is asked for twice by one node, as port 0 may be, the second is a socket of its own; one whose file is gone is bound again.
 """
 

@@ -16,7 +16,7 @@ has `left`
 fails, at any point before it accepts           starts again what it has let go, and goes on
 ==============================================  =======================================================================
 
-The messages go through the keeper; ``release/channel.py`` has them.
+The messages go through the keeper; ``release/channel`` has them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""The node's end of the line to its keeper: ``release/channel.py`` says what goes over it.
+"""The node's end of the line to its keeper: ``release/channel`` says what goes over it.
 
-A thread reads. When the keeper is gone the node gets SIGTERM from itself, and so stops as it would for an operator; where
-it does not, nobody else would end it.
+A thread reads. When the keeper is gone the node gets SIGTERM from itself, as from an operator: nobody else would end it.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ from ..process.log import last_words
 from ..process.settings import START_TIMEOUT, STOP_TIMEOUT, Settings
 from ..process.settings import heart as heart_of
 from ..release import channel, names
+from ..release.channel import datagram
 from ..release.errors import EXIT_FAILED, BootError, UsageError
 
 _PATIENCE = 30.0
@@ -278,8 +278,8 @@ class KeeperClient:
 
     def _sockets(self, wanted: Sequence[str]) -> list[socket.socket | str]:
         outcomes: list[socket.socket | str] = []
-        for start in range(0, len(wanted), channel.BATCH):
-            message, descriptors = self._ask(channel.Bind((*wanted[start : start + channel.BATCH],)))
+        for start in range(0, len(wanted), datagram.BATCH):
+            message, descriptors = self._ask(channel.Bind((*wanted[start : start + datagram.BATCH],)))
             assert isinstance(message, channel.Bound)
             given = iter(descriptors)
             outcomes += [reason or socket.socket(fileno=next(given)) for reason in message.outcomes]
@@ -297,17 +297,17 @@ class KeeperClient:
     def _send(self, message: channel.FromNode, states: bytes = b"") -> None:
         with self._if_it_is_there():
             if not states:
-                self._line.send(channel.encode(message), socket.MSG_DONTWAIT)
+                self._line.send(datagram.encode(message), socket.MSG_DONTWAIT)
                 return
             # On no disk, and nobody's when both have gone.
             with open(os.memfd_create("states"), "w+b", buffering=0) as file:
                 file.write(states)
-                socket.send_fds(self._line, [channel.encode(message)], [file.fileno()])
+                socket.send_fds(self._line, [datagram.encode(message)], [file.fileno()])
 
     def _ask(self, message: channel.FromNode) -> Answer:
         with self._asking:
             with self._if_it_is_there():
-                self._line.send(channel.encode(message))
+                self._line.send(datagram.encode(message))
             try:
                 answer = self._answers.get(timeout=_PATIENCE)
             except Empty:
@@ -347,14 +347,14 @@ class KeeperClient:
         while True:
             try:
                 self._wait_for_it()
-                data, descriptors = channel.receive(self._line)
+                data, descriptors = datagram.receive(self._line)
             except OSError:
                 data = b""
             if not data:
                 break
             message = None
             with contextlib.suppress(ValueError):
-                message = channel.decode(channel.FromKeeper, data)
+                message = datagram.decode(channel.FromKeeper, data)
             if isinstance(message, channel.Unasked):
                 self._unasked.put((message, descriptors))
                 self._on_unasked()
