@@ -102,7 +102,7 @@ def test_an_unknown_key_comes_with_the_likely_one(tmp_path: Path) -> None:
         ("restarts = 5", "it belongs in heart = { ... }"),
         ("worker-port = 5", "it belongs in cluster = { ... }"),
         ('http = "/"', "it belongs in gates = [{ ... }]"),
-        ("workers = 2", "a node is one process; "),
+        ("workers = 2", "`processes` says in how many "),
         ("port = 8000", "`listen` says where it listens"),
         ('chat = { greeting = "hello" }', "configuration of an application is in config/config.py: config('chat', ...)"),
         ("other = { server = {} }", "config('other', ...)"),

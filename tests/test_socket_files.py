@@ -307,7 +307,7 @@ def test_a_boot_lists_all_that_is_taken_over(make: MakeNode) -> None:
     node.configure(web={"server": {"workers": 2, "reload": True, "access_log": False}})
     done = node.run("start")
     assert done.returncode == 1
-    assert "  - `server` of web can't set workers: a node is one process" in done.stderr
+    assert "  - `server` of web can't set workers: `processes` says in how many processes it runs" in done.stderr
     assert "  - `server` of web can't set reload: `underway run --reload` does that" in done.stderr
     assert "access_log" not in done.stderr
     node.configure(web={"server": "fast"})

@@ -23,10 +23,7 @@ from .shipped import Shipped, shipped
 from .survey import survey
 
 _SERVERS = {"asgi": "uvicorn", "wsgi": "waitress"}
-_WORKERS_NOTE = {
-    "asgi": "a node is one process: {0} workers are told; for more than one run gunicorn in a `main`, or more hosts",
-    "wsgi": "a node is one process: {0} workers are told; `server` of the configuration has `threads`",
-}
+_WORKERS_NOTE = "{0} workers are told; `processes = {1}` in the table says in how many processes it runs"
 
 
 @dataclass(frozen=True)
@@ -152,8 +149,9 @@ def _notes(choice: Choice, findings: Findings, document: Mapping[str, Any]) -> l
         server = next((line.server for line in choice.taken.evidence if line.server in ("gunicorn", "uwsgi")), "")
         if start.kind == "wsgi" and server:
             notes.append(f"{server} serves it now; in a release waitress does")
-        if start.workers and start.workers not in ("0", "1") and start.kind in _WORKERS_NOTE:
-            notes.append(_WORKERS_NOTE[start.kind].format(start.workers))
+        if start.workers and start.workers not in ("0", "1") and start.kind in _SERVERS:
+            number = start.workers if start.workers.isdecimal() else '"auto"'
+            notes.append(_WORKERS_NOTE.format(start.workers, number))
         for other in choice.candidates:
             if other is not choice.taken and other.has(0) and not other.start.problem and other.start.kind == "main":
                 notes.append(

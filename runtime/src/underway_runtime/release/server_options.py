@@ -8,7 +8,7 @@ from typing import Any
 _LISTEN = "`listen` says where it listens"
 _BACKLOG = "the keeper listens, with a backlog of 2048"
 _RELOAD = "`underway run --reload` does that"
-_WORKERS = "a node is one process; for more of them run gunicorn in a `main`, or more hosts"
+_WORKERS = "`processes` says in how many processes it runs"
 _TURNS = "the node turns its loop"
 
 TAKEN_OVER: Mapping[str, Mapping[str, str]] = {
@@ -52,7 +52,7 @@ TAKEN_OVER: Mapping[str, Mapping[str, str]] = {
         "uds": "`listen` says where it listens, as in unix:///run/chat.sock?mode=0660",
         "unix_socket": "`listen` says where it listens, as in unix:///run/chat.sock?mode=0660",
         "unix_socket_perms": "`listen` says who may connect, as in unix:///run/chat.sock?mode=0660",
-        "workers": "a node is one process; `threads` says how many requests it answers at once",
+        "workers": "`processes` says in how many processes it runs, and `threads` how many requests each answers at once",
         "_dispatcher": _TURNS,
         "_sock": _LISTEN,
         "_start": _TURNS,
