@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import os
 import shutil
@@ -464,3 +465,16 @@ def test_nothing_is_lowered_that_could_not_be_raised_again() -> None:
     drop = ["setpriv", "--bounding-set", "-sys_nice", "--inh-caps", "-sys_nice"] if os.geteuid() == 0 else []
     told = subprocess.run([*drop, sys.executable, "-c", UNPRIVILEGED], capture_output=True, text=True, timeout=TIMEOUT)
     assert told.stdout.split() == ["False", "0"], told.stderr
+
+
+def test_a_keeper_has_all_of_its_own_from_its_start() -> None:
+    """Its directory may be moved or replaced while it runs: what it imports later would be missing, or of another version."""
+    later = [
+        f"{file.name}:{node.lineno}"
+        for file in Path(phases.__file__).parent.glob("*.py")
+        for function in ast.walk(ast.parse(file.read_text()))
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert later == []

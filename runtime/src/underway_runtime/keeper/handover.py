@@ -12,18 +12,18 @@ from ..release import channel, names
 from ..release.filesystem import directories
 from . import lock, phases
 from .child import Child
+from .kept import Kept
 from .restart_policy import RestartPolicy
+from .yielding import SECONDS, Yielding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
     from collections.abc import Callable
 
-    from .kept import Kept
     from .nodes import Nodes
     from .shared_resources import SharedResources
     from .systemd_notify import Systemd
-    from .yielding import Yielding
 else:
     import _signal
 
@@ -98,21 +98,17 @@ class Handover:
 
     def _start(self, version: str) -> str:
         """Start a successor, which yields to the node; returns why not."""
-        from . import yielding  # few keepers ever have a second node
-
         nodes = self._nodes
         try:
             self.successor = nodes.start_second(version)
         except OSError as error:
             return f"{nodes.name} can't be executed: {error.strerror}"
-        self._yielding = yielding.Yielding(self.successor.pid)
-        nodes.timers["yielding"] = time.monotonic() + yielding.SECONDS
+        self._yielding = Yielding(self.successor.pid)
+        nodes.timers["yielding"] = time.monotonic() + SECONDS
         return ""
 
     def _keep(self, version: str, seconds: float) -> str:
-        from . import kept
-
-        self._kept = self._kept or kept.Kept(self._nodes, self._resources, self._log)
+        self._kept = self._kept or Kept(self._nodes, self._resources, self._log)
         return self._kept.begin(version, seconds)
 
     @property

@@ -31,7 +31,7 @@ from . import left_behind, phases, signals
 from .child import Child, reap
 from .handover import Handover
 from .logs import Log, Terminal
-from .one_process import OneProcess
+from .processes import Processes
 from .shared_resources import SharedResources
 from .signs_of_life import SignsOfLife
 from .systemd_notify import Systemd
@@ -40,8 +40,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
     from collections.abc import Callable, Mapping, Sequence
-
-    from .processes import Processes
 else:
     import _signal
 
@@ -85,7 +83,7 @@ class Keeper:
         self._stop_timeout = 60.0
         self._hangup_ends = _signal.getsignal(_signal.SIGHUP) != _signal.SIG_IGN  # as nohup leaves it
         self._signals = -1
-        self.processes: OneProcess | Processes = OneProcess()
+        self.processes = Processes(self, self.signs, self._resources, log.line)
         """Those of the release besides the first."""
         self._follows = ""
         """Why the permanent version is to be started, when the last of the processes has ended."""
@@ -213,10 +211,6 @@ class Keeper:
 
     def want(self, first: Child, asked: channel.Processes, upgrade_id: str) -> None:
         """Have further processes of the version of a first one; `upgrade_id` is not empty where that is a successor."""
-        if isinstance(self.processes, OneProcess):
-            from .processes import Processes  # most releases run in one
-
-            self.processes = Processes(self, self.signs, self._resources, self._log.line)
         if first.phase == phases.RUNNING:
             self._environ[channel.PROCESSES] = str(asked.wanted)  # for those that follow, of whatever version
             self._handover.end_kept("the number of processes has changed")

@@ -8,8 +8,6 @@ another install begins, or another is to be kept   it is killed
 its time is over, the node ends, all is to stop    it is killed
 it ends, or can't wait                             who has asked is told, if it has not waited yet; nothing else changes
 =================================================  =====================================================================
-
-The keeper imports this when the first one is to be kept.
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ from __future__ import annotations
 import time
 
 from ..release import channel
+from .yielding import Yielding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from .child import Child
     from .nodes import Nodes
     from .shared_resources import SharedResources
-    from .yielding import Yielding
 else:
     import _signal
 
@@ -49,8 +47,6 @@ class Kept:
 
     def begin(self, version: str, seconds: float) -> str:
         """Start one of a version, which is kept for so many seconds from when it waits; returns why not."""
-        from . import yielding
-
         nodes = self._nodes
         self.end("another one is to be kept")
         try:
@@ -58,7 +54,7 @@ class Kept:
         except OSError as error:
             return f"{nodes.name} can't be executed: {error.strerror}"
         self._version, self._seconds, self._waits = version, seconds, False
-        self._yielding = yielding.Yielding(self.child.pid)
+        self._yielding = Yielding(self.child.pid)
         nodes.timers["kept"] = time.monotonic() + _TO_WAIT
         return ""
 

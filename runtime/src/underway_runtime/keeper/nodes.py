@@ -8,7 +8,6 @@ if TYPE_CHECKING:
 
     from ..release import channel
     from .child import Child
-    from .one_process import OneProcess
     from .processes import Processes
 
     class Nodes(Protocol):
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
         """By name, when each is due, on the monotonic clock."""
         told: bool
         """Whether all is to end."""
-        processes: OneProcess | Processes
+        processes: Processes
         """Those of the release besides the first."""
 
         @property

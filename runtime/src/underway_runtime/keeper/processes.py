@@ -25,8 +25,6 @@ one can't start                                        the same, with the reason
 one ends that has served                               another is started, of the version of the first
 a successor has taken over, and its others accept      `SuccessorAccepting` to those of the node before
 =====================================================  =================================================================
-
-The keeper imports this when a node first asks for more than one: all others do without.
 """
 
 from __future__ import annotations
@@ -37,6 +35,7 @@ from ..release import channel
 from . import phases
 from .child import SECOND_LOOK, Child
 from .restart_policy import RestartPolicy
+from .yielding import SECONDS, Yielding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
 
     from .shared_resources import SharedResources
     from .signs_of_life import SignsOfLife
-    from .yielding import Yielding
 
     class Nodes(Protocol):
         """Who starts the nodes, and knows which of them is the node."""
@@ -342,8 +340,6 @@ class Processes:
                 self._fail(reason)
             return
         if group.upgrade_id:
-            from .yielding import SECONDS, Yielding
-
             group.yielding[child] = Yielding(child.pid), time.monotonic() + SECONDS
 
     def _settle(self, group: Group) -> None:
