@@ -22,7 +22,10 @@ from underway_runtime.release.errors import ConfigError
 
 def listening(pid: int) -> list[str]:
     """The TCP addresses that a process listens on, and its UDP ones."""
-    own = {link.readlink().name for link in Path(f"/proc/{pid}/fd").iterdir() if "socket:" in str(link.readlink())}
+    own = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
+            own.add(link.readlink().name)
     found = []
     for kind in ("tcp", "tcp6", "udp", "udp6"):
         for line in Path(f"/proc/{pid}/net/{kind}").read_text().splitlines()[1:]:
