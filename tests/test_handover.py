@@ -18,10 +18,10 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from conftest import Count
-from handover_helpers import ASGI, LONGER, asgi, children, clients, start, status
+from handover_helpers import ASGI, LONGER, asgi, children, clients, may_raise_priority, start, status
 from node_helpers import TIMEOUT, App, MakeNode, Node, eventually, finish, read_until, terminate
 from ports import free_port
-from underway_runtime.keeper.yielding import LOWER, Yielding
+from underway_runtime.keeper.yielding import LOWER
 from versions import add_sealed
 
 SECOND = ASGI.replace('VERSION = "1"', 'VERSION = "2"')
@@ -527,17 +527,9 @@ def test_a_version_that_boots_yields_to_the_one_that_serves(make: MakeNode) -> N
         time.sleep(0.005)
 
     assert finish(installing)[0] == 0
-    assert seen == ({0, LOWER} if _may_be_raised() else {0})
+    assert seen == ({0, LOWER} if may_raise_priority() else {0})
     assert served_by(port) == "2"
     [successor] = children(keeper)
     threads = [int(thread) for thread in os.listdir(f"/proc/{successor}/task")]
     assert {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads} == {mine}
     assert terminate(keeper)[0] == 0
-
-
-def _may_be_raised() -> bool:
-    """Whether this user may raise what was lowered."""
-    with subprocess.Popen(["sleep", "1000"]) as process:
-        yielding = Yielding(process.pid)
-        process.kill()
-    return yielding.is_lowered

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from underway_runtime.release.filesystem.atomic_files import replace
+from underway_runtime.release.filesystem.atomic_files import alone, replace
 
 from ..errors import BuildError, ProjectError, place_of
 from ..project.project import document_of
@@ -42,7 +40,7 @@ def add(root: Path, table: Mapping[str, Any]) -> Path:
     """
     path = (root / "pyproject.toml").resolve()
     try:
-        with _alone(path.parent):
+        with alone(path.parent):  # another `underway init` of the same project waits until this one has written
             with path.open(encoding="utf-8", newline="") as file:
                 before = file.read()
             after = _with(before, table, path)
@@ -76,14 +74,3 @@ def _with(before: str, table: Mapping[str, Any], path: Path) -> str:
     raise ProjectError(
         f"[tool.underway] can't be put at the end of {path}; write it there yourself:\n\n{text_of(table)}"
     )
-
-
-@contextlib.contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Keep another `underway init` of the same project waiting until this one has written."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -143,9 +143,8 @@ def _reason(error: BaseException) -> str:
 
 def _end(file: Path) -> str:
     """When the certificate of a file ends, as it is said; nothing where that can't be told."""
-    with contextlib.suppress(
-        Exception
-    ):  # a private function of ssl's, which has no other for a certificate of one's own
+    # By a private function: ssl has no other for a certificate of one's own, and the end is only shown.
+    with contextlib.suppress(Exception):
         seconds = ssl.cert_time_to_seconds(ssl._ssl._test_decode_cert(str(file))["notAfter"])  # type: ignore[attr-defined]
         return f", until {datetime.fromtimestamp(seconds, UTC).isoformat(sep=' ', timespec='minutes')}"
     return ""

@@ -11,21 +11,18 @@ goes when all certificates that it is about have ended. Who deploys has ``issued
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import ipaddress
 import json
-import os
 import ssl
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..release.addresses import unbracketed
 from ..release.errors import ConfigError
 from ..release.filesystem import openat
-from ..release.filesystem.atomic_files import replace
+from ..release.filesystem.atomic_files import alone, replace
 
 REVOKED = "revoked.json"
 SLACK = 3600.0
@@ -80,7 +77,7 @@ def issued(authority: Path) -> dict[str, list[str]]:
 
 def remember(authority: Path, given: Mapping[str, Iterable[str]]) -> None:
     """Note what is in certificates before they are given. Raises ConfigError and OSError."""
-    with _locked(authority):
+    with alone(authority):
         known = _given(authority)
         for host, names in given.items():
             all_names = sorted({*known.get(name(host), {}).get("names", ()), *map(name, names)})
@@ -101,7 +98,7 @@ def remove(authority: Path, hosts: Iterable[str], now: float | None = None) -> l
     Raises ConfigError for one that no certificate was given to, unless it is an address.
     """
     at = time.time() if now is None else now
-    with _locked(authority):
+    with alone(authority):
         gone = all_names(issued(authority), hosts)
         removed_before = {name: when for name, when in read(authority).items() if when + VALID + SLACK > at}
         replace(authority / REVOKED, dump({**removed_before, **dict.fromkeys(gone, at)}), 0o644)
@@ -144,16 +141,6 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-@contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _table(file: Path, key: str, kinds: tuple[type, ...]) -> dict[str, Any]:

@@ -242,22 +242,9 @@ class DistributionFinder:
 
     def find_distributions(self, context: "MetadataFinder.Context | None" = None) -> "Iterator[PathDistribution]":
         """Find the distribution that the context names, or all; none where the context does not look into lib."""
-        import importlib.metadata
-        from pathlib import Path
+        from . import distributions
 
-        server = self.server
-        if context is None:
-            context = importlib.metadata.DistributionFinder.Context()
-        if server.lib not in map(os.fspath, context.path):
-            return
-        # The backport, importlib_metadata, expects to get its own class.
-        asking = sys.modules.get(type(context).__module__)
-        distribution = getattr(asking, "PathDistribution", importlib.metadata.PathDistribution)
-        distributions = server.index.distributions
-        names = distributions if context.name is None else [_canonical(context.name)]
-        for name in names:
-            if name in distributions:
-                yield distribution(Path(server.lib, distributions[name]))
+        return distributions.find(self.server, context)
 
     def __repr__(self) -> str:
         return f"DistributionFinder({self.server.lib!r})"
@@ -393,12 +380,6 @@ def _is_listing(value: object) -> bool:
 
 def _is_directories(value: object) -> bool:
     return isinstance(value, list) and value != [] and all(map(_is_text, value))
-
-
-def _canonical(name: str) -> str:
-    import re
-
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _precedence(spec: ModuleSpec) -> tuple[bool, int]:

@@ -38,5 +38,8 @@ if TYPE_CHECKING:
         def finish(self, node: Child) -> None:
             """Take what a node has still sent and printed, in its last moments."""
 
+        def end(self, status: int) -> None:
+            """End with this status: nothing follows."""
+
         def want(self, first: Child, asked: channel.Processes, upgrade_id: str) -> None:
             """Have further processes of the version of a first one."""

@@ -41,32 +41,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
     from collections.abc import Callable, Iterator
-    from typing import Protocol
 
+    from .nodes import Nodes
     from .shared_resources import SharedResources
     from .signs_of_life import SignsOfLife
-
-    class Nodes(Protocol):
-        """Who starts the nodes, and knows which of them is the node."""
-
-        name: str
-        node: Child | None
-        told: bool
-        """Whether all is to end."""
-
-        @property
-        def beat(self) -> float:
-            """Seconds between the signs of life of a node, or 0."""
-
-        def start_second(self, version: str) -> Child:
-            """Start a node of a version next to the one that runs. Raises OSError."""
-
-        def finish(self, node: Child) -> None:
-            """Take what a node has still sent and printed, in its last moments."""
-
-        def end(self, status: int) -> None:
-            """End with this status: nothing follows."""
-
 else:
     import _signal
 
